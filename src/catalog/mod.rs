@@ -1,0 +1,112 @@
+//! Rows: what the service knows of uploads, images, jobs, tasks, variants and blobs.
+//!
+//! One method is one whole transaction. SQL lives in the back ends below this folder and nowhere else; no back end
+//! knows HTTP, files or pixels. The contract every back end must keep is `contract.rs`.
+
+pub mod contract;
+mod model;
+pub mod sqlite;
+
+use async_trait::async_trait;
+
+use crate::domain::{BlobId, ImageId, JobId, LeaseToken, Timestamp, UploadId, VariantName};
+
+pub use model::*;
+
+/// Errors of a catalog, as far as a caller can act on them.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyConflict,
+    /// The lease is no longer ours; the late result must be dropped.
+    #[error("the lease is no longer held")]
+    LeaseLost,
+    /// No room to write.
+    #[error("no room left for the catalog")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The catalog cannot be reached or answered nonsense.
+    #[error("catalog failed")]
+    Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Where rows are kept.
+///
+/// # Cancel safety
+/// Every method may be dropped at any await point: the transaction then either happens wholly or not at all.
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// Records an upload with its images, jobs and tasks, all or nothing. Images whose bytes are known share the live
+    /// blob (their own blob is returned for dropping); tasks whose variant exists already are born completed.
+    /// With an idempotency key that was used before: the first upload's id if the fingerprints agree.
+    ///
+    /// # Errors
+    /// [`CatalogError::IdempotencyConflict`] if the key was used with another fingerprint.
+    async fn accept_upload(&self, upload: NewUpload) -> Result<Accepted, CatalogError>;
+
+    /// Takes the first jobs in rank order that are due, at most `claim.limit` of them, under fresh leases; stops at the
+    /// first that does not fit into what is left of `claim.budget_bytes`, so that a costly job is never overtaken for good.
+    async fn claim_jobs(&self, claim: Claim) -> Result<Claimed, CatalogError>;
+
+    /// Moves the end of the given leases to `until`; returns the leases that are still held.
+    async fn renew_leases(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, CatalogError>;
+
+    /// Stores the outcome of one task, and its variant if there is one.
+    ///
+    /// # Errors
+    /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
+    async fn finish_task(&self, lease: Lease, done: TaskDone) -> Result<TaskFinished, CatalogError>;
+
+    /// Ends a job: its state follows from its tasks (all of which have ended).
+    ///
+    /// # Errors
+    /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
+    async fn finish_job(&self, lease: Lease, done: JobDone) -> Result<JobFinished, CatalogError>;
+
+    /// Gives a job back: its unfinished tasks are queued again, due at `release.due`. An attempt that failed for a
+    /// passing reason keeps its count and records the failure; a shutdown (`failure: None`) gives the attempt back.
+    ///
+    /// # Errors
+    /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
+    async fn release_job(&self, lease: Lease, release: Release) -> Result<(), CatalogError>;
+
+    /// At an embedded start: all running jobs go back to the queue at once, each with one more crash counted; those with
+    /// more than `max_crashes` fail with `internal`. Returns how many were requeued and failed.
+    async fn void_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError>;
+
+    /// Requeues running jobs whose lease ended before `now` (counted as crashes, as above).
+    async fn expire_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError>;
+
+    /// When the next queued job that is not yet due will be due.
+    async fn next_due(&self) -> Result<Option<Timestamp>, CatalogError>;
+
+    /// An upload with its images, jobs and tasks.
+    async fn upload(&self, id: UploadId) -> Result<Option<UploadView>, CatalogError>;
+
+    /// A job with its tasks.
+    async fn job(&self, id: JobId) -> Result<Option<JobView>, CatalogError>;
+
+    /// An image and where its bytes are.
+    async fn image(&self, id: ImageId) -> Result<Option<ImageView>, CatalogError>;
+
+    /// A named variant of an image, in whatever state, with its job.
+    async fn variant(&self, image: ImageId, name: &VariantName) -> Result<Option<VariantView>, CatalogError>;
+
+    /// Totals since the data folder was made, and what waits and runs now. O(1) in the number of rows.
+    async fn totals(&self) -> Result<Totals, CatalogError>;
+
+    /// Which of the given blobs are live (referenced as an original or as a variant's bytes); for sweeps.
+    async fn live_blobs(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// Whether the catalog answers and can be written.
+    async fn ping(&self) -> Result<(), CatalogError>;
+}
+
+/// A worker's hold on a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The token that must still match for anything to be written.
+    pub token: LeaseToken,
+}

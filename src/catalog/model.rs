@@ -1,0 +1,427 @@
+//! What goes into and comes out of a catalog: plain values, the same for every back end.
+
+use std::time::Duration;
+
+use crate::domain::{
+    BlobId, ImageId, JobId, JobState, Priority, Refusal, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState, VariantName,
+};
+
+use super::Lease;
+
+/// An upload to be recorded.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// Its id.
+    pub id: UploadId,
+    /// Whose it is; empty while keys are not in use.
+    pub owner: String,
+    /// When it was taken in.
+    pub received_at: Timestamp,
+    /// `metadata[key]` pairs of the request.
+    pub metadata: Vec<(String, String)>,
+    /// Files that were refused, in order.
+    pub rejected: Vec<RejectedFile>,
+    /// Files that were taken in, in order.
+    pub images: Vec<NewImage>,
+    /// The client's key against sending twice.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// An idempotency key and what it was used with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's key (unique per owner).
+    pub key: String,
+    /// SHA-256 over the hashes of all files and the options.
+    pub fingerprint: [u8; 32],
+}
+
+/// A file that was refused while others were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedFile {
+    /// The client's name for it.
+    pub filename: Option<String>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// An accepted file.
+#[derive(Clone, Debug)]
+pub struct NewImage {
+    /// Its id.
+    pub id: ImageId,
+    /// Where its bytes were put.
+    pub blob: BlobId,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The client's name for it, sanitised for display.
+    pub filename: Option<String>,
+    /// `jpeg`, `png`, …
+    pub format: String,
+    /// Width as displayed, in pixels.
+    pub width_px: u32,
+    /// Height as displayed, in pixels.
+    pub height_px: u32,
+    /// What upload libraries said about the file (`relativePath`, …).
+    pub metadata: Vec<(String, String)>,
+    /// The work wanted of it.
+    pub job: NewJob,
+}
+
+/// The work wanted of one image.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// How urgent.
+    pub priority: Priority,
+    /// Place in the order of work: smaller is sooner.
+    pub rank: i64,
+    /// What admission charges against the memory budget.
+    pub cost_bytes: u64,
+    /// How many attempts it gets.
+    pub max_attempts: u32,
+    /// One per variant (at least one), names unique.
+    pub tasks: Vec<NewTask>,
+}
+
+/// One wanted variant.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The variant's name.
+    pub name: VariantName,
+    /// What the client wrote.
+    pub options: String,
+    /// The spec in its one spelling.
+    pub spec: String,
+    /// SHA-256 of `spec`.
+    pub spec_digest: [u8; 32],
+    /// Version of the pipeline that will make it.
+    pub pipeline_version: u32,
+    /// The format it will have (`jpeg`, `png`, `webp`), known before the work is done.
+    pub format: String,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The upload as recorded (the first one, on a replay).
+    pub upload: UploadView,
+    /// An idempotency key matched: nothing new was recorded.
+    pub replayed: bool,
+    /// Blobs of this request that are not needed, because the bytes were there already (all of them, on a replay).
+    pub surplus: Vec<BlobId>,
+}
+
+/// A worker asks for work.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Who asks.
+    pub owner: String,
+    /// At most this many jobs.
+    pub limit: u32,
+    /// Jobs that cost more together are left.
+    pub budget_bytes: u64,
+    /// Now.
+    pub now: Timestamp,
+    /// How long the hold lasts unless renewed.
+    pub lease: Duration,
+    /// Fresh tokens, at least `limit` of them.
+    pub tokens: Vec<crate::domain::LeaseToken>,
+}
+
+/// What a claim gave.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// In rank order.
+    pub jobs: Vec<ClaimedJob>,
+    /// The cost of the first due job that did not fit into the budget.
+    pub blocked_bytes: Option<u64>,
+}
+
+/// A job under lease, with all its work needs.
+#[derive(Clone, Debug)]
+pub struct ClaimedJob {
+    /// The hold.
+    pub lease: Lease,
+    /// Its upload.
+    pub upload: UploadId,
+    /// Its image.
+    pub image: ImageId,
+    /// Where the original's bytes are.
+    pub blob: BlobId,
+    /// Their number.
+    pub bytes: u64,
+    /// What admission charges.
+    pub cost_bytes: u64,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// After so many attempts it fails for good.
+    pub max_attempts: u32,
+    /// How often its worker died.
+    pub crashes: u32,
+    /// When it was enqueued.
+    pub queued_at: Timestamp,
+    /// The tasks that have not ended.
+    pub tasks: Vec<ClaimedTask>,
+}
+
+/// A task to be done.
+#[derive(Clone, Debug)]
+pub struct ClaimedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The variant's name.
+    pub name: VariantName,
+    /// The spec in its one spelling.
+    pub spec: String,
+}
+
+/// A stored result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVariant {
+    /// Where its bytes are.
+    pub blob: BlobId,
+    /// Their number.
+    pub bytes: u64,
+    /// SHA-256 of them: the strong ETag.
+    pub sha256: [u8; 32],
+    /// Width in pixels.
+    pub width_px: u32,
+    /// Height in pixels.
+    pub height_px: u32,
+    /// `jpeg`, `png`, `webp`.
+    pub format: String,
+    /// 1 to 100, for formats that have one.
+    pub quality: Option<u8>,
+}
+
+/// Times of a task's own steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TaskTiming {
+    /// Everything between decode and encode.
+    pub transform: Duration,
+    /// Writing the format.
+    pub encode: Duration,
+    /// Making it durable.
+    pub store: Duration,
+}
+
+/// Times of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct JobTiming {
+    /// From enqueued to started.
+    pub queue: Duration,
+    /// Fetching the original.
+    pub read: Duration,
+    /// The one decode.
+    pub decode: Duration,
+    /// On the pool's core, all in all.
+    pub cpu: Duration,
+    /// From started to finished.
+    pub total: Duration,
+}
+
+/// The end of a task.
+#[derive(Clone, Debug)]
+pub struct TaskDone {
+    /// Which.
+    pub task: TaskId,
+    /// When.
+    pub at: Timestamp,
+    /// The stored variant, or why there is none.
+    pub outcome: Result<StoredVariant, TaskFailure>,
+    /// How long its steps took.
+    pub timing: TaskTiming,
+}
+
+/// What recording a task's end did.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFinished {
+    /// The same variant was there already (another worker was first): these bytes are not needed.
+    pub surplus: Option<BlobId>,
+}
+
+/// The end of a job.
+#[derive(Clone, Copy, Debug)]
+pub struct JobDone {
+    /// When.
+    pub at: Timestamp,
+    /// How long its steps took.
+    pub timing: JobTiming,
+    /// The most bytes charged against its memory limit at one time.
+    pub peak_bytes: u64,
+}
+
+/// What recording a job's end did.
+#[derive(Clone, Copy, Debug)]
+pub struct JobFinished {
+    /// The job's state.
+    pub job: JobState,
+    /// The state of its upload.
+    pub upload: UploadState,
+}
+
+/// A job is given back.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Due again.
+    pub due: Timestamp,
+    /// The passing failure; `None`: the service is stopping and the attempt does not count.
+    pub failure: Option<TaskFailure>,
+}
+
+/// What became of jobs whose worker died.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Voided {
+    /// Queued again.
+    pub requeued: Vec<JobId>,
+    /// Given up.
+    pub failed: Vec<JobId>,
+}
+
+/// An upload as clients see it.
+#[derive(Clone, Debug)]
+pub struct UploadView {
+    /// Its id.
+    pub id: UploadId,
+    /// Whose.
+    pub owner: String,
+    /// Follows from its jobs.
+    pub state: UploadState,
+    /// When it was taken in.
+    pub received_at: Timestamp,
+    /// `metadata[key]` pairs.
+    pub metadata: Vec<(String, String)>,
+    /// Refused files.
+    pub rejected: Vec<RejectedFile>,
+    /// Images in the order they came, each with its job.
+    pub images: Vec<(ImageView, JobView)>,
+}
+
+/// An image as clients see it.
+#[derive(Clone, Debug)]
+pub struct ImageView {
+    /// Its id.
+    pub id: ImageId,
+    /// Its upload.
+    pub upload: UploadId,
+    /// Whose.
+    pub owner: String,
+    /// Where its bytes are.
+    pub blob: BlobId,
+    /// Their number.
+    pub bytes: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
+    /// The client's name.
+    pub filename: Option<String>,
+    /// `jpeg`, …
+    pub format: String,
+    /// Width as displayed, in pixels.
+    pub width_px: u32,
+    /// Height as displayed, in pixels.
+    pub height_px: u32,
+    /// The same bytes had been uploaded before.
+    pub duplicate: bool,
+    /// When it was taken in.
+    pub received_at: Timestamp,
+}
+
+/// A job as clients see it.
+#[derive(Clone, Debug)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Its upload.
+    pub upload: UploadId,
+    /// Its image.
+    pub image: ImageId,
+    /// Where it stands.
+    pub state: JobState,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// Attempts allowed.
+    pub max_attempts: u32,
+    /// How urgent.
+    pub priority: Priority,
+    /// When it was enqueued.
+    pub queued_at: Timestamp,
+    /// When it is due, if it waits for another attempt.
+    pub due_at: Option<Timestamp>,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its times, once ended.
+    pub timing: Option<JobTiming>,
+    /// The most bytes charged, once ended.
+    pub peak_bytes: Option<u64>,
+    /// The last passing failure, or why it was given up.
+    pub failure: Option<TaskFailure>,
+    /// In the order the client named them.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A task as clients see it.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// The variant's name.
+    pub name: VariantName,
+    /// What the client wrote.
+    pub options: String,
+    /// The spec in its one spelling.
+    pub spec: String,
+    /// The format it has or will have.
+    pub format: String,
+    /// Where it stands.
+    pub state: TaskState,
+    /// The stored variant, once completed.
+    pub result: Option<StoredVariant>,
+    /// Its times, once ended here (absent when the variant was there already).
+    pub timing: Option<TaskTiming>,
+    /// Why it failed.
+    pub failure: Option<TaskFailure>,
+}
+
+/// A named variant with what delivery needs to answer for it.
+#[derive(Clone, Debug)]
+pub struct VariantView {
+    /// The image's owner.
+    pub owner: String,
+    /// The image's display name.
+    pub filename: Option<String>,
+    /// The task that makes or made it.
+    pub task: TaskView,
+    /// The whole job, for a 202.
+    pub job: JobView,
+}
+
+/// Totals since the data folder was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Uploads taken in.
+    pub uploads: u64,
+    /// Bytes of accepted files.
+    pub bytes_received: u64,
+    /// Tasks that completed (also those whose variant was there already).
+    pub completed_tasks: u64,
+    /// Tasks that failed.
+    pub failed_tasks: u64,
+    /// Tasks that were cancelled.
+    pub cancelled_tasks: u64,
+    /// Tasks queued or running.
+    pub pending_tasks: u64,
+    /// Jobs queued.
+    pub queued_jobs: u64,
+    /// Jobs running.
+    pub running_jobs: u64,
+    /// Sum over completed and failed tasks of transform + encode + store, in microseconds.
+    pub task_micros: u64,
+}

@@ -1,0 +1,12 @@
+//! The words of the service: ids, states and their legal moves, priorities, refusals.
+//! No I/O, no serde, no clock: everything here is plain values that any room may hold.
+
+mod codes;
+mod ids;
+mod states;
+mod time;
+
+pub use codes::{Code, Refusal, TaskCode, TaskFailure};
+pub use ids::{BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
+pub use states::{JobState, Priority, TaskState, UploadState};
+pub use time::Timestamp;

@@ -1,0 +1,3 @@
+//! pixmill: flags to configuration to service.
+
+fn main() {}

@@ -1,0 +1,106 @@
+//! Blobs: bytes under a fresh id, durable when a call returns. Paths and buckets are known here and nowhere else.
+
+pub mod contract;
+mod local;
+
+use std::{ops::Range, path::PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use crate::domain::BlobId;
+
+pub use local::LocalStore;
+
+/// Errors of a store, as far as a caller can act on them.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such blob.
+    #[error("blob {0} is not there")]
+    NotFound(BlobId),
+    /// No room (ENOSPC, EDQUOT, no inodes).
+    #[error("no room left in the store")]
+    Full(#[source] std::io::Error),
+    /// Anything else; may pass.
+    #[error("store failed")]
+    Io(#[from] std::io::Error),
+}
+
+/// A complete file on the local staging disk, not yet durable. Dropping it unlinks it.
+#[derive(Debug)]
+pub struct Staged {
+    /// Unlinks the file when dropped before it was stored.
+    pub path: tempfile::TempPath,
+    /// Still open for syncing.
+    pub file: std::fs::File,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A blob being read.
+pub struct BlobRead {
+    /// Size of the whole blob.
+    pub total_bytes: u64,
+    /// The wanted bytes, in pieces of at most 256 KiB.
+    pub stream: BoxStream<'static, std::io::Result<Bytes>>,
+}
+
+/// Where bytes are kept.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Takes a staged file in: file synced, renamed into place, folder synced, in this order, before it returns.
+    ///
+    /// # Cancel safety
+    /// When dropped, the blob may or may not exist; nothing refers to it and a sweep removes it.
+    async fn persist(&self, id: BlobId, staged: Staged) -> Result<(), StoreError>;
+
+    /// Stores bytes, as durably as [`BlobStore::persist`].
+    async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// All bytes of a blob.
+    async fn read(&self, id: BlobId) -> Result<Bytes, StoreError>;
+
+    /// The bytes of a blob from `range` (whole when absent; must lie inside), as a stream.
+    async fn open(&self, id: BlobId, range: Option<Range<u64>>) -> Result<BlobRead, StoreError>;
+
+    /// Removes a blob; one that is not there is no error.
+    async fn delete(&self, id: BlobId) -> Result<(), StoreError>;
+
+    /// The ids of all blobs, for sweeps; unordered.
+    async fn list(&self) -> Result<Vec<BlobId>, StoreError>;
+
+    /// Bytes that can still be stored, where that is known.
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
+}
+
+/// Where uploads are staged: always a local folder, on the same file system as a local store.
+#[derive(Clone, Debug)]
+pub struct StagingDir(PathBuf);
+
+impl StagingDir {
+    /// Makes the folder if needed and removes what an earlier process left in it; returns how many files that were.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, read or emptied.
+    pub fn open(path: PathBuf) -> std::io::Result<(Self, usize)> {
+        std::fs::create_dir_all(&path)?;
+        let mut swept = 0;
+        for entry in std::fs::read_dir(&path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                std::fs::remove_file(entry.path())?;
+                swept += 1;
+            }
+        }
+        Ok((Self(path), swept))
+    }
+
+    /// A fresh, empty file in the folder, readable by this user only. Blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn create(&self) -> std::io::Result<(std::fs::File, tempfile::TempPath)> {
+        Ok(tempfile::Builder::new().prefix("up-").tempfile_in(&self.0)?.into_parts())
+    }
+}
