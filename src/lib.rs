@@ -2,7 +2,18 @@
 //!
 //! The rooms and what each may use are drawn in `docs/ARCHITECTURE.md`; `tests/it/tidy.rs` holds them to it.
 
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod compute;
+pub mod config;
+pub mod deliver;
 pub mod domain;
+pub mod follow;
+pub mod http;
+pub mod ingest;
+pub mod queue;
 pub mod store;
+pub mod telemetry;
+pub mod upkeep;

@@ -1,3 +1,53 @@
-//! pixmill: flags to configuration to service.
+//! Flags to configuration to telemetry to app; nothing else.
 
-fn main() {}
+use std::io::Write;
+
+use clap::Parser;
+use pixmill::{
+    app::App,
+    cli::{Cli, Command, greeting},
+    config::{Config, LogFormat},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Freed memory goes back to the system after a burst, and threads do not each keep an arena: see `docs/decisions`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Threads for blocking file work: enough to keep a disk's queue full, few enough to bound their stacks.
+const MAX_BLOCKING_THREADS: usize = 64;
+
+fn main() -> anyhow::Result<()> {
+    let (command, config) = Cli::parse().resolve()?;
+    if command == Command::Config {
+        std::io::stdout().write_all(config.to_toml().as_bytes())?;
+        return Ok(());
+    }
+    telemetry::start_logging(config.log_format == LogFormat::Json, &config.log).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pixmill-io")
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .build()?;
+    runtime.block_on(run(&config))
+}
+
+async fn run(config: &Config) -> anyhow::Result<()> {
+    // Before the first line is printed: whoever reads it may signal at once.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let app = App::start(config).await?;
+    let url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", app.address()));
+    let mut out = std::io::stdout();
+    let text = greeting(&format!("http://{}", app.address()));
+    // Nobody reading standard output is no reason not to serve.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    tracing::info!(url, data_dir = %config.storage.data_dir.display(), workers = config.pool.workers, "serving");
+    app.run(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await
+}

@@ -3,6 +3,7 @@
 
 mod codes;
 mod ids;
+pub mod media;
 mod states;
 mod time;
 

@@ -1,0 +1,192 @@
+//! The composition root: configuration to parts, once. The only file that names concrete back ends.
+
+use std::{
+    fs::{File, TryLockError},
+    future::Future,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+use tracing::{info, warn};
+
+use crate::{
+    catalog::{Catalog, sqlite::SqliteCatalog},
+    clock::{Clock, IdSource, RandomIds, SystemClock},
+    compute::{self, Compute},
+    config::Config,
+    deliver::Deliver,
+    follow::Follow,
+    http::{ServeOptions, Site, router, serve},
+    ingest::Committer,
+    queue::{self, Queue},
+    store::{BlobStore, LocalStore, StagingDir},
+    telemetry::Metrics,
+    upkeep,
+};
+
+/// A hold lasts this long unless renewed (every third of it): long enough for a stalled disk, short enough that another
+/// node takes over soon.
+const LEASE: Duration = Duration::from_secs(60);
+/// A job whose worker died more often than this is taken for the cause and fails.
+const MAX_CRASHES: u32 = 3;
+
+/// A service that is ready to serve: recovered, bound, not yet accepting.
+pub struct App {
+    listener: TcpListener,
+    address: SocketAddr,
+    site: Arc<Site>,
+    queue: Queue,
+    catalog: Arc<SqliteCatalog>,
+    sweep: upkeep::OrphanSweep,
+    options: ServeOptions,
+    stop: watch::Sender<bool>,
+    /// Held while the service lives: no other process may use the data folder.
+    _lock: File,
+}
+
+impl App {
+    /// Opens the data folder, recovers what an earlier process left, binds the address.
+    ///
+    /// # Errors
+    /// When the folder is in use or cannot be used, or the address cannot be bound; the text says which and what to do.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let root = &config.storage.data_dir;
+        std::fs::create_dir_all(root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
+        let lock = lock(root)?;
+        let (staging, staged_left) = StagingDir::open(root.join("staging")).context("cannot use the staging folder")?;
+        let store = LocalStore::open(root.join("blobs")).context("cannot use the blob folder")?;
+        let catalog = Arc::new(SqliteCatalog::open(&root.join("catalog.db")).await.context("cannot use the catalog")?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
+        let voided = catalog.void_leases(clock.now(), MAX_CRASHES).await.context("cannot recover jobs")?;
+        if staged_left > 0 {
+            info!(files = staged_left, "removed unfinished uploads of an earlier process");
+        }
+        if !voided.requeued.is_empty() || !voided.failed.is_empty() {
+            info!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took up jobs of an earlier process");
+        }
+        let (store, rows): (Arc<dyn BlobStore>, Arc<dyn Catalog>) = (Arc::new(store), catalog.clone());
+        let sweep = upkeep::OrphanSweep::begin(Arc::clone(&store), Arc::clone(&rows)).await.context("cannot list stored blobs")?;
+        let compute = Compute::start(compute::Options {
+            workers: config.pool.workers,
+            budget_bytes: config.pool.memory_budget_bytes,
+            max_waiting: config.pool.max_waiting,
+        })
+        .context("cannot start worker threads")?;
+        let compute = Arc::new(compute);
+        let metrics = Arc::new(Metrics::new().context("cannot set up metrics")?);
+        let follow = Follow::default();
+        let mut limits = config.ingest.clone();
+        limits.image.max_memory_bytes = compute.budget_bytes();
+        let queue = Queue::new(
+            queue::Options {
+                owner: format!("pid-{}", std::process::id()),
+                lease: LEASE,
+                job_deadline: config.pool.job_deadline,
+                max_crashes: MAX_CRASHES,
+                limits: limits.image,
+                max_queued_jobs: config.pool.max_queued_jobs,
+            },
+            queue::Parts {
+                catalog: Arc::clone(&rows),
+                store: Arc::clone(&store),
+                compute: Arc::clone(&compute),
+                follow: follow.clone(),
+                metrics: Arc::clone(&metrics),
+                clock: Arc::clone(&clock),
+                ids: Arc::clone(&ids),
+            },
+            rows.totals().await.context("cannot read the catalog")?.queued_jobs,
+        );
+        let on_commit = {
+            let queue = queue.clone();
+            move |accepted: &_| queue.accepted(accepted)
+        };
+        let committer =
+            Committer::new(Arc::clone(&store), Arc::clone(&rows), Arc::clone(&clock), ids, limits.image, config.pool.max_attempts, on_commit);
+        let (stop, stopping) = watch::channel(false);
+        let max_uploads_in_flight = config.server.max_uploads_in_flight as usize;
+        let site = Arc::new(Site {
+            limits,
+            presets: config.presets.clone(),
+            public_url: config.server.public_url.clone(),
+            body_idle_timeout: config.server.body_idle_timeout,
+            disk_reserve_bytes: config.storage.disk_reserve_bytes,
+            staging,
+            deliver: Deliver::new(Arc::clone(&rows), Arc::clone(&store)),
+            catalog: rows,
+            store,
+            committer,
+            queue: queue.clone(),
+            compute,
+            follow,
+            metrics,
+            clock,
+            uploads: Arc::new(Semaphore::new(max_uploads_in_flight)),
+            max_uploads_in_flight,
+            stopping,
+            started,
+            disk: Default::default(),
+        });
+        let listener = TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let address = listener.local_addr().context("cannot tell the address")?;
+        let options = ServeOptions {
+            max_connections: config.server.max_connections,
+            header_timeout: config.server.header_timeout,
+            grace: config.server.shutdown_grace,
+        };
+        Ok(Self { listener, address, site, queue, catalog, sweep, options, stop, _lock: lock })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves, then stops: no new connections, running requests and jobs within the grace,
+    /// the rest stays queued.
+    ///
+    /// # Errors
+    /// When the catalog cannot be closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let grace = self.options.grace;
+        let work = tokio::spawn(self.queue.run(self.stop.subscribe(), grace));
+        let http = tokio::spawn(serve(self.listener, router(Arc::clone(&self.site)), self.options, self.stop.subscribe()));
+        let upkeep = tokio::spawn(upkeep::run(self.sweep, Arc::clone(&self.site.metrics)));
+        shutdown.await;
+        info!("stopping: no new connections, {} s for what runs", grace.as_secs());
+        self.stop.send_replace(true);
+        for (name, task) in [("http", http), ("jobs", work)] {
+            if let Err(error) = task.await {
+                warn!(%error, "{name} ended badly");
+            }
+        }
+        upkeep.abort();
+        self.catalog.close().await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// Takes the data folder for this process. The lock goes with the process, however it ends.
+fn lock(root: &Path) -> anyhow::Result<File> {
+    let path = root.join(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("the data folder {} is in use by another pixmill; stop that one, or choose another folder with --data-dir", root.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}

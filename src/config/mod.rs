@@ -1,0 +1,228 @@
+//! Configuration: flags = environment = file, resolved once into sections with every default filled in.
+//!
+//! Knows the options of other rooms, and no other room knows where its options came from.
+
+mod settings;
+mod size;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use image_pipeline::{Limits, Presets};
+
+use crate::ingest::IngestLimits;
+
+pub use settings::Settings;
+pub use size::{ByteSize, Span};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The effective configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where and how connections are served.
+    pub server: Server,
+    /// Where bytes and rows live.
+    pub storage: Storage,
+    /// What a request may bring.
+    pub ingest: IngestLimits,
+    /// How much work runs at once.
+    pub pool: Pool,
+    /// Named sets of options.
+    pub presets: Presets,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written (`tracing` filter syntax).
+    pub log: String,
+}
+
+/// Where and how connections are served.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address to listen on; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Base of absolute URLs; from the request's `Host` when absent.
+    pub public_url: Option<String>,
+    /// Connections served at once; more wait in the kernel's line.
+    pub max_connections: u32,
+    /// Uploads being received at once; more are refused with 503.
+    pub max_uploads_in_flight: u32,
+    /// Longest wait for a request's head.
+    pub header_timeout: Duration,
+    /// Longest wait for the next byte of a body.
+    pub body_idle_timeout: Duration,
+    /// How long running requests and jobs may go on after SIGTERM.
+    pub shutdown_grace: Duration,
+}
+
+/// Where bytes and rows live.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// `staging/`, `blobs/` and `catalog.db` are made below it.
+    pub data_dir: PathBuf,
+    /// Uploads are refused with 507 when less than this is free.
+    pub disk_reserve_bytes: u64,
+}
+
+/// How much work runs at once.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Worker threads.
+    pub workers: u32,
+    /// Bytes all running jobs may use together.
+    pub memory_budget_bytes: u64,
+    /// Longest time one job may hold a core.
+    pub job_deadline: Duration,
+    /// Attempts a job gets when it fails for passing reasons.
+    pub max_attempts: u32,
+    /// Waiting jobs above which uploads are refused with 503.
+    pub max_queued_jobs: u64,
+    /// `POST /v1/process` requests that may wait for the pool.
+    pub max_waiting: u32,
+}
+
+impl Config {
+    /// Fills in defaults and checks that the parts agree.
+    ///
+    /// # Errors
+    /// When a value is out of range or two values contradict each other; the text names both.
+    pub fn resolve(s: Settings) -> Result<Self, ConfigError> {
+        let workers = s.workers.unwrap_or_else(granted_cores);
+        if workers == 0 || workers > 1024 {
+            return Err(ConfigError(format!("workers is {workers}, allowed is 1 to 1024")));
+        }
+        let memory_budget_bytes = s.memory_budget.map_or_else(|| granted_memory() / 2, ByteSize::bytes);
+        if memory_budget_bytes < 16 << 20 {
+            return Err(ConfigError(format!("memory-budget is {memory_budget_bytes} bytes, at least 16 MiB are needed")));
+        }
+        let max_file_bytes = s.max_file_bytes.map_or(256 << 20, ByteSize::bytes);
+        let max_request_bytes = s.max_request_bytes.map_or(max_file_bytes.saturating_mul(4), ByteSize::bytes);
+        if max_request_bytes < max_file_bytes {
+            return Err(ConfigError(format!("max-request-bytes ({max_request_bytes}) is below max-file-bytes ({max_file_bytes})")));
+        }
+        let mut presets = Presets::builtin();
+        for (name, options) in s.presets() {
+            presets = presets.with(&name, &options).map_err(|e| ConfigError(format!("preset {name}: {e}")))?;
+        }
+        let public_url = match s.public_url {
+            Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
+                return Err(ConfigError(format!("public-url is {url:?}, it must begin with http:// or https://")));
+            }
+            url => url.map(|u| u.trim_end_matches('/').to_owned()),
+        };
+        Ok(Self {
+            server: Server {
+                listen: s.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+                public_url,
+                max_connections: s.max_connections.unwrap_or(4096),
+                max_uploads_in_flight: s.max_uploads_in_flight.unwrap_or(256),
+                header_timeout: s.header_timeout.map_or(Duration::from_secs(30), Span::duration),
+                body_idle_timeout: s.body_idle_timeout.map_or(Duration::from_secs(30), Span::duration),
+                shutdown_grace: s.shutdown_grace.map_or(Duration::from_secs(20), Span::duration),
+            },
+            storage: Storage {
+                data_dir: s.data_dir.unwrap_or_else(|| PathBuf::from("uploads")),
+                disk_reserve_bytes: s.disk_reserve_bytes.map_or(256 << 20, ByteSize::bytes),
+            },
+            ingest: IngestLimits {
+                max_file_bytes,
+                max_request_bytes,
+                max_files: s.max_files.unwrap_or(100),
+                max_fields: s.max_fields.unwrap_or(200),
+                max_field_bytes: 64 << 10,
+                max_refused_bytes: max_file_bytes,
+                image: Limits {
+                    max_bytes: max_file_bytes,
+                    max_pixels: s.max_pixels.unwrap_or(100_000_000),
+                    max_frames: s.max_frames.unwrap_or(1000),
+                    max_memory_bytes: memory_budget_bytes,
+                    ..Limits::default()
+                },
+            },
+            pool: Pool {
+                workers,
+                memory_budget_bytes,
+                job_deadline: s.job_deadline.map_or(Duration::from_secs(60), Span::duration),
+                max_attempts: s.max_attempts.unwrap_or(5).max(1),
+                max_queued_jobs: s.max_queued_jobs.unwrap_or(100_000),
+                max_waiting: s.max_waiting.unwrap_or(64),
+            },
+            presets,
+            log_format: s.log_format.unwrap_or(LogFormat::Human),
+            log: s.log.unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+
+    /// The effective configuration in the file's own syntax. There are no secrets in it yet; a section that
+    /// gains one prints it as `"redacted"`.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let settings = Settings::effective(self);
+        toml::to_string(&settings).unwrap_or_else(|e| format!("# cannot be written: {e}\n"))
+    }
+}
+
+/// Cores the scheduler and the cgroup grant (std reads both).
+fn granted_cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1024).min(1024))
+}
+
+/// Bytes of memory the machine has or the cgroup grants, whichever is less.
+fn granted_memory() -> u64 {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    });
+    // cgroup v2: the limit of our own group (`0::/path` in /proc/self/cgroup), or of the root as a container sees it.
+    let own = read("/proc/self/cgroup")
+        .and_then(|text| Some(format!("/sys/fs/cgroup{}/memory.max", text.lines().find_map(|l| l.strip_prefix("0::"))?)));
+    let cgroup = own.as_deref().into_iter().chain(["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]);
+    let cgroup = cgroup.filter_map(|path| read(path)?.trim().parse::<u64>().ok()).min();
+    machine.unwrap_or(2 << 30).min(cgroup.unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_resolve_and_print_as_a_file_that_reads_back() {
+        let config = Config::resolve(Settings::default()).expect("defaults are valid");
+        let text = config.to_toml();
+        let again = Config::resolve(Settings::from_toml(&text).expect("own output parses")).expect("and resolves");
+        assert_eq!(again.to_toml(), text);
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let file = Settings::from_toml("workers = 3\nmax-pixels = 5\n[presets]\nhero = \"rs:fill:1600:600\"\n").expect("valid");
+        let flags = Settings { workers: Some(2), ..Settings::default() };
+        let config = Config::resolve(flags.over(file)).expect("valid");
+        assert_eq!((config.pool.workers, config.ingest.image.max_pixels), (2, 5));
+        assert_eq!(config.presets.get("hero"), Some("rs:fill:1600:600"));
+    }
+
+    #[test]
+    fn contradictions_and_unknown_names_are_errors() {
+        assert!(Settings::from_toml("wrokers = 3").is_err());
+        for text in ["workers = 0", "memory-budget = \"1 MiB\"", "max-file-bytes = 10\nmax-request-bytes = 5", "public-url = \"x\""] {
+            let settings = Settings::from_toml(text).expect("parses");
+            assert!(Config::resolve(settings).is_err(), "{text}");
+        }
+        let bad = Settings::from_toml("[presets]\nx = \"widht:1\"").expect("parses");
+        assert!(Config::resolve(bad).expect_err("unknown option").to_string().contains("widht"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Every setting once: its flag, its environment variable, its name in the file.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, Config, ConfigError, LogFormat, Span};
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $field:ident : $ty:ty, $env:literal, $value:literal, |$config:ident| $effective:expr;)+) => {
+        /// What flags, environment and file say; absent means the default.
+        #[derive(Clone, Debug, Default, clap::Args, Deserialize, Serialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+        pub struct Settings {
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, env = $env, value_name = $value, global = true)]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$ty>,
+            )+
+            /// A named set of options, `name=options`; may be repeated
+            #[arg(long = "preset", env = "PIXMILL_PRESET", value_name = "NAME=OPTIONS", global = true, value_delimiter = ';')]
+            #[serde(skip)]
+            pub preset_flags: Vec<String>,
+            #[arg(skip)]
+            #[serde(rename = "presets", skip_serializing_if = "BTreeMap::is_empty")]
+            preset_table: BTreeMap<String, String>,
+        }
+
+        impl Settings {
+            /// These settings where they say something, `file`'s where they do not.
+            #[must_use]
+            pub fn over(mut self, file: Self) -> Self {
+                $( self.$field = self.$field.or(file.$field); )+
+                self.preset_table = file.preset_table;
+                self
+            }
+
+            /// The settings that would give this configuration.
+            pub(super) fn effective(config: &Config) -> Self {
+                Self {
+                    $( $field: { let $config = config; $effective }, )+
+                    preset_flags: Vec::new(),
+                    preset_table: config.presets.iter().map(|(name, options)| (name.to_owned(), options.to_owned())).collect(),
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
+    listen: SocketAddr, "PIXMILL_LISTEN", "ADDR", |c| Some(c.server.listen);
+    /// Folder for originals, results and the catalog [default: ./uploads]
+    data_dir: PathBuf, "PIXMILL_DATA_DIR", "DIR", |c| Some(c.storage.data_dir.clone());
+    /// Base of the URLs in answers [default: what the request was sent to]
+    public_url: String, "PIXMILL_PUBLIC_URL", "URL", |c| c.server.public_url.clone();
+    /// Worker threads [default: the cores the machine or cgroup grants]
+    workers: u32, "PIXMILL_WORKERS", "N", |c| Some(c.pool.workers);
+    /// Memory for image work, such as 2GiB [default: half of what the machine or cgroup grants]
+    memory_budget: ByteSize, "PIXMILL_MEMORY_BUDGET", "SIZE", |c| Some(ByteSize(c.pool.memory_budget_bytes));
+    /// Largest file [default: 256 MiB]
+    max_file_bytes: ByteSize, "PIXMILL_MAX_FILE_BYTES", "SIZE", |c| Some(ByteSize(c.ingest.max_file_bytes));
+    /// Largest request body [default: 4 x max-file-bytes]
+    max_request_bytes: ByteSize, "PIXMILL_MAX_REQUEST_BYTES", "SIZE", |c| Some(ByteSize(c.ingest.max_request_bytes));
+    /// Most files in one request [default: 100]
+    max_files: u32, "PIXMILL_MAX_FILES", "N", |c| Some(c.ingest.max_files);
+    /// Most other fields in one request [default: 200]
+    max_fields: u32, "PIXMILL_MAX_FIELDS", "N", |c| Some(c.ingest.max_fields);
+    /// Most pixels of an image, all frames on their canvas counted once [default: 100000000]
+    max_pixels: u64, "PIXMILL_MAX_PIXELS", "N", |c| Some(c.ingest.image.max_pixels);
+    /// Most frames of an image [default: 1000]
+    max_frames: u32, "PIXMILL_MAX_FRAMES", "N", |c| Some(c.ingest.image.max_frames);
+    /// Free disk below which uploads are refused [default: 256 MiB]
+    disk_reserve_bytes: ByteSize, "PIXMILL_DISK_RESERVE_BYTES", "SIZE", |c| Some(ByteSize(c.storage.disk_reserve_bytes));
+    /// Connections served at once [default: 4096]
+    max_connections: u32, "PIXMILL_MAX_CONNECTIONS", "N", |c| Some(c.server.max_connections);
+    /// Uploads received at once [default: 256]
+    max_uploads_in_flight: u32, "PIXMILL_MAX_UPLOADS_IN_FLIGHT", "N", |c| Some(c.server.max_uploads_in_flight);
+    /// Waiting jobs above which uploads are refused [default: 100000]
+    max_queued_jobs: u64, "PIXMILL_MAX_QUEUED_JOBS", "N", |c| Some(c.pool.max_queued_jobs);
+    /// Requests that may wait for the pool at once [default: 64]
+    max_waiting: u32, "PIXMILL_MAX_WAITING", "N", |c| Some(c.pool.max_waiting);
+    /// Attempts a job gets when it fails for passing reasons [default: 5]
+    max_attempts: u32, "PIXMILL_MAX_ATTEMPTS", "N", |c| Some(c.pool.max_attempts);
+    /// Longest time a job may hold a core [default: 60s]
+    job_deadline: Span, "PIXMILL_JOB_DEADLINE", "TIME", |c| Some(Span(c.pool.job_deadline));
+    /// Longest wait for a request's head [default: 30s]
+    header_timeout: Span, "PIXMILL_HEADER_TIMEOUT", "TIME", |c| Some(Span(c.server.header_timeout));
+    /// Longest wait for the next bytes of a body [default: 30s]
+    body_idle_timeout: Span, "PIXMILL_BODY_IDLE_TIMEOUT", "TIME", |c| Some(Span(c.server.body_idle_timeout));
+    /// How long running work may go on after SIGTERM [default: 20s]
+    shutdown_grace: Span, "PIXMILL_SHUTDOWN_GRACE", "TIME", |c| Some(Span(c.server.shutdown_grace));
+    /// How log lines look: human or json [default: human]
+    log_format: LogFormat, "PIXMILL_LOG_FORMAT", "FORMAT", |c| Some(c.log_format);
+    /// Which log lines are written, such as info or pixmill=debug [default: info]
+    log: String, "PIXMILL_LOG", "FILTER", |c| Some(c.log.clone());
+}
+
+impl Settings {
+    /// Reads the file's syntax: the flags' names without dashes in front, and a table `[presets]`.
+    ///
+    /// # Errors
+    /// On broken TOML, an unknown name or a value that cannot be read; the text says where.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError(e.to_string()))
+    }
+
+    /// Presets of the file, then those of the flags (which win by coming later).
+    pub(super) fn presets(&self) -> Vec<(String, String)> {
+        let flags = self.preset_flags.iter().map(|flag| {
+            let (name, options) = flag.split_once('=').unwrap_or((flag, ""));
+            (name.to_owned(), options.to_owned())
+        });
+        self.preset_table.iter().map(|(n, o)| (n.clone(), o.clone())).chain(flags).collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! Live state for waiters: who waits for an upload is woken when something of it has changed.
+//!
+//! Holds no state of uploads itself: a woken waiter reads the catalog. An upload nobody waits for costs nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::domain::UploadId;
+
+type Waiters = HashMap<UploadId, watch::Sender<()>>;
+
+/// The switchboard between workers and waiters.
+#[derive(Clone, Debug, Default)]
+pub struct Follow {
+    waiters: Arc<Mutex<Waiters>>,
+}
+
+/// One waiter's ear; dropping it forgets the upload if nobody else listens.
+#[derive(Debug)]
+pub struct Subscription {
+    upload: UploadId,
+    changes: watch::Receiver<()>,
+    follow: Follow,
+}
+
+impl Follow {
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        // The map is whole between any two statements, so a panic elsewhere leaves nothing half done.
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to an upload from now on. To be called before its state is read, so that no change is missed.
+    #[must_use]
+    pub fn subscribe(&self, upload: UploadId) -> Subscription {
+        let changes = self.lock().entry(upload).or_insert_with(|| watch::channel(()).0).subscribe();
+        Subscription { upload, changes, follow: self.clone() }
+    }
+
+    /// Something of the upload has changed (and is committed).
+    pub fn changed(&self, upload: UploadId) {
+        if let Some(waiters) = self.lock().get(&upload) {
+            waiters.send_replace(());
+        }
+    }
+
+    /// Uploads somebody listens to.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Nobody listens to anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Subscription {
+    /// Resolves when something has changed since the subscription or the last call.
+    ///
+    /// # Cancel safety
+    /// A change is not lost when the future is dropped.
+    pub async fn change(&mut self) {
+        if self.changes.changed().await.is_err() {
+            // The sender lives in the map for as long as this subscription does.
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut waiters = self.follow.lock();
+        // Our own receiver is still counted.
+        if waiters.get(&self.upload).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiters.remove(&self.upload);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::poll;
+
+    #[tokio::test]
+    async fn waiters_are_woken_and_forgotten() {
+        let follow = Follow::default();
+        let upload = UploadId::from_uuid(uuid::Uuid::from_u128(1));
+        follow.changed(upload);
+        let (mut a, mut b) = (follow.subscribe(upload), follow.subscribe(upload));
+        assert!(poll!(Box::pin(a.change())).is_pending(), "changes before the subscription do not count");
+        follow.changed(upload);
+        a.change().await;
+        b.change().await;
+        assert!(poll!(Box::pin(a.change())).is_pending());
+        drop(a);
+        assert_eq!(follow.len(), 1);
+        drop(b);
+        assert!(follow.is_empty());
+    }
+}

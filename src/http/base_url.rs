@@ -1,0 +1,25 @@
+//! Where absolute URLs begin: `--public-url`, else the address the request came to.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use http::{Uri, header, request::Parts, uri::Authority};
+
+use super::App;
+
+/// Scheme and authority, without a slash at the end.
+pub(crate) struct BaseUrl(pub(crate) String);
+
+impl FromRequestParts<App> for BaseUrl {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, site: &App) -> Result<Self, Infallible> {
+        if let Some(url) = &site.public_url {
+            return Ok(Self(url.clone()));
+        }
+        let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+        let authority = host.and_then(|host| host.parse::<Authority>().ok()).or_else(|| Uri::authority(&parts.uri).cloned());
+        // Without a usable host a path alone is still a valid reference.
+        Ok(Self(authority.map(|a| format!("http://{a}")).unwrap_or_default()))
+    }
+}

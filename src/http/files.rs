@@ -1,0 +1,173 @@
+//! `GET /i/{image}` and `GET /i/{image}/{variant}[.{ext}]`: bytes out, with tags, ranges and no surprises.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::{
+    deliver::{Conditions, Found, Selection, Servable, select},
+    domain::{Code, ImageId, VariantName, media},
+    store::StoreError,
+};
+
+use super::{App, base_url::BaseUrl, problem::Problem, view};
+
+/// Seconds until a variant in work is worth asking for again.
+const ASK_AGAIN_S: u64 = 1;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant))
+}
+
+async fn original(State(site): State<App>, Path(image): Path<String>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+    let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
+    match site.deliver.original(image).await? {
+        Found::Ready(servable) => send(&site, &servable, &method, &headers).await,
+        _ => Err(Problem::not_found("image")),
+    }
+}
+
+async fn variant(
+    State(site): State<App>,
+    base: BaseUrl,
+    Path((image, file)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
+    let (name, extension) = file.rsplit_once('.').map_or((file.as_str(), None), |(name, extension)| (name, Some(extension)));
+    let name: VariantName = name.parse().map_err(|_| Problem::not_found("variant"))?;
+    match site.deliver.variant(image, &name).await? {
+        Found::Ready(servable) => {
+            has_extension(&servable.format, extension)?;
+            send(&site, &servable, &method, &headers).await
+        }
+        Found::InWork(job) => {
+            let mut response = (StatusCode::ACCEPTED, Json(view::job(&job, &base.0))).into_response();
+            let answer = response.headers_mut();
+            answer.insert(header::RETRY_AFTER, HeaderValue::from(ASK_AGAIN_S));
+            answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
+        }
+        Found::Failed(both) => {
+            let (task, job) = *both;
+            match task.failure.or(job.failure) {
+                Some(failure) => Err(Problem::of_task(&failure, !job.state.is_final())),
+                None => Err(Problem::new(Code::Gone, "the variant was cancelled")),
+            }
+        }
+        Found::Missing => Err(Problem::not_found("variant")),
+    }
+}
+
+/// A variant has one format; its name with another extension is another, absent thing.
+fn has_extension(format: &str, extension: Option<&str>) -> Result<(), Problem> {
+    match extension {
+        Some(extension) if media::of_extension(extension) != Some(format) => {
+            Err(Problem::new(Code::NotFound, format!("this variant is {format}, ask for it with .{}", media::extension(format))))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &HeaderMap) -> Result<Response, Problem> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let conditions = Conditions {
+        if_match: text(header::IF_MATCH),
+        if_none_match: text(header::IF_NONE_MATCH),
+        range: text(header::RANGE).filter(|_| method == Method::GET),
+        if_range: text(header::IF_RANGE),
+    };
+    let total = servable.bytes;
+    let (status, range) = match select(conditions, &servable.etag, total) {
+        Selection::Whole => (StatusCode::OK, None),
+        Selection::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range)),
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, None),
+        Selection::PreconditionFailed => return Err(Problem::new(Code::PreconditionFailed, "the stored file has another tag")),
+        Selection::NotSatisfiable => {
+            let problem = Problem::new(Code::RangeNotSatisfiable, format!("the range lies outside the {total} bytes of the file"));
+            return Err(problem.with_header(header::CONTENT_RANGE, number(format!("bytes */{total}"))));
+        }
+    };
+    let mut answer = HeaderMap::new();
+    answer.insert(header::ETAG, number(servable.etag.clone()));
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    guard_headers(&mut answer);
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok((status, answer).into_response());
+    }
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(&servable.format)));
+    let name = servable.filename.as_deref().unwrap_or("image");
+    answer.insert(header::CONTENT_DISPOSITION, disposition(&format!("{name}.{}", media::extension(&servable.format))));
+    let length = range.as_ref().map_or(total, |r| r.end - r.start);
+    answer.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(range) = &range {
+        answer.insert(header::CONTENT_RANGE, number(format!("bytes {}-{}/{total}", range.start, range.end - 1)));
+    }
+    if method == Method::HEAD {
+        return Ok((status, answer, Body::empty()).into_response());
+    }
+    match site.deliver.open(servable, range).await {
+        Ok(read) => Ok((status, answer, Body::from_stream(read.stream)).into_response()),
+        Err(StoreError::NotFound(_)) => Err(Problem::new(Code::Gone, "the stored file was deleted")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn number(text: String) -> HeaderValue {
+    // Digits, quotes and ASCII words only, built above.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// What every stored byte is sent with: never sniffed, never run.
+pub(super) fn guard_headers(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+}
+
+/// `inline` with a name: an ASCII fallback, and the whole of it in RFC 8187 encoding (RFC 6266, section 4.3).
+pub(super) fn disposition(name: &str) -> HeaderValue {
+    let plain: String = name.chars().map(|c| if (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
+    let mut text = format!("inline; filename=\"{plain}\"");
+    if plain != name {
+        text.push_str("; filename*=UTF-8''");
+        for byte in name.bytes() {
+            // attr-char of RFC 8187, section 3.2.1.
+            if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+                text.push(char::from(byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    number(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_leave_their_header() {
+        assert_eq!(disposition("cat.jpg"), "inline; filename=\"cat.jpg\"");
+        assert_eq!(disposition("a\"b\r\nSet-Cookie: x.jpg"), "inline; filename=\"a_b__Set-Cookie: x.jpg\"; filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x.jpg");
+        assert_eq!(disposition("猫.png"), "inline; filename=\"_.png\"; filename*=UTF-8''%E7%8C%AB.png");
+    }
+
+    #[test]
+    fn a_variant_answers_to_its_own_extension_only() {
+        assert!(has_extension("jpeg", Some("jpg")).is_ok());
+        assert!(has_extension("jpeg", Some("jpeg")).is_ok());
+        assert!(has_extension("jpeg", None).is_ok());
+        assert!(has_extension("jpeg", Some("webp")).is_err());
+        assert!(has_extension("jpeg", Some("exe")).is_err());
+    }
+}

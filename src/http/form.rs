@@ -1,0 +1,174 @@
+//! From fields and query to what is wanted: variants, presets, priority, metadata. Every name is known or refused.
+
+use image_pipeline::{Presets, Spec};
+
+use crate::{
+    domain::{Code, Priority, Refusal, VariantName},
+    ingest::{UploadRequest, VariantRequest},
+};
+
+/// Names of fields that are no image options.
+const FIELDS: &[&str] = &["variant", "preset", "upload_preset", "process_type", "priority"];
+
+/// The name of the variant that bare options make.
+const BARE_NAME: &str = "result";
+
+/// The name of the variant that the preset `default` makes.
+const DEFAULT_NAME: &str = "thumb";
+
+/// Most variants of one request.
+const MAX_VARIANTS: usize = 32;
+
+fn bad(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Code::BadOption, detail)
+}
+
+/// Reads fields (of the form, then of the query) into a request.
+///
+/// # Errors
+/// `bad_option` for unknown names (with the nearest), values out of range, names or single values given twice.
+pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_key: Option<String>) -> Result<UploadRequest, Refusal> {
+    let mut request =
+        UploadRequest { owner: String::new(), variants: Vec::new(), priority: Priority::Normal, metadata: Vec::new(), idempotency_key };
+    let mut bare: Vec<(&str, &str)> = Vec::new();
+    let mut priority_seen = false;
+    for (name, value) in fields {
+        match name.as_str() {
+            "variant" => add(&mut request, variant(value, presets)?)?,
+            "preset" | "upload_preset" | "process_type" => {
+                for preset in value.split(',').map(str::trim) {
+                    add(&mut request, of_preset(preset, presets)?)?;
+                }
+            }
+            "priority" if priority_seen => return Err(bad("priority is given twice")),
+            "priority" => {
+                priority_seen = true;
+                request.priority = value.parse().map_err(|e| bad(format!("priority: {e}")))?;
+            }
+            _ => {
+                if let Some(key) = name.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']')) {
+                    request.metadata.push((key.to_owned(), value.clone()));
+                } else if Spec::is_option_name(name) {
+                    if bare.iter().any(|(seen, _)| seen == name) {
+                        return Err(bad(format!("option {name:?} is given twice")));
+                    }
+                    bare.push((name, value));
+                } else {
+                    return Err(unknown(name));
+                }
+            }
+        }
+    }
+    if !bare.is_empty() {
+        let spec = Spec::from_pairs(bare.iter().copied(), presets).map_err(|e| bad(e.to_string()))?;
+        let options = spec.canonical();
+        add(&mut request, VariantRequest { name: known_name(BARE_NAME)?, options, spec })?;
+    }
+    if request.variants.is_empty() {
+        add(&mut request, of_preset("default", presets)?)?;
+    }
+    Ok(request)
+}
+
+fn add(request: &mut UploadRequest, variant: VariantRequest) -> Result<(), Refusal> {
+    if request.variants.iter().any(|v| v.name == variant.name) {
+        return Err(bad(format!("variant name {:?} is used twice", variant.name.as_str())));
+    }
+    if request.variants.len() == MAX_VARIANTS {
+        let limit = MAX_VARIANTS as u64;
+        return Err(Refusal::over(Code::BadOption, format!("more than {MAX_VARIANTS} variants in one request"), limit, None));
+    }
+    request.variants.push(variant);
+    Ok(())
+}
+
+/// `name=options`.
+fn variant(text: &str, presets: &Presets) -> Result<VariantRequest, Refusal> {
+    let (name, options) =
+        text.split_once('=').ok_or_else(|| bad(format!("variant is {:?}, expected name=options such as thumb=rs:fit:320:320", shortened(text))))?;
+    let name = name.trim().parse::<VariantName>().map_err(|e| bad(shortened(&e).to_owned()))?;
+    let spec = Spec::parse(options.trim(), presets).map_err(|e| bad(format!("variant {name}: {e}")))?;
+    Ok(VariantRequest { name, options: options.trim().to_owned(), spec })
+}
+
+fn of_preset(preset: &str, presets: &Presets) -> Result<VariantRequest, Refusal> {
+    let Some(options) = presets.get(preset) else {
+        let known: Vec<&str> = presets.iter().map(|(name, _)| name).collect();
+        return Err(bad(format!("there is no preset {:?}, known are {}", shortened(preset), known.join(", "))));
+    };
+    let name = known_name(if preset == "default" { DEFAULT_NAME } else { preset })?;
+    let spec = Spec::parse(options, presets).map_err(|e| bad(format!("preset {preset}: {e}")))?;
+    Ok(VariantRequest { name, options: options.to_owned(), spec })
+}
+
+fn known_name(name: &str) -> Result<VariantName, Refusal> {
+    name.parse().map_err(bad)
+}
+
+fn unknown(name: &str) -> Refusal {
+    let name = shortened(name);
+    let near = FIELDS.iter().copied().filter(|field| strsim::damerau_levenshtein(field, name) <= 2).min_by_key(|f| strsim::damerau_levenshtein(f, name));
+    match near.or_else(|| Spec::nearest_option(name)) {
+        Some(near) => bad(format!("unknown field {name:?}, did you mean {near:?}?")),
+        None => bad(format!("unknown field {name:?}; known are {}, metadata[…] and the image options", FIELDS.join(", "))),
+    }
+}
+
+/// At most 64 characters of a client's text, for an error message.
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(64).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_pairs(pairs: &[(&str, &str)]) -> Result<UploadRequest, Refusal> {
+        let fields: Vec<_> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        read(&fields, &Presets::builtin(), None)
+    }
+
+    #[test]
+    fn nothing_asked_for_is_a_thumb() {
+        let request = read_pairs(&[]).expect("valid");
+        assert_eq!(request.variants.len(), 1);
+        assert_eq!((request.variants[0].name.as_str(), request.variants[0].options.as_str()), ("thumb", "rs:fit:320:320"));
+    }
+
+    #[test]
+    fn variants_presets_and_bare_options_go_together() {
+        let request = read_pairs(&[
+            ("variant", "a=rs:fill:10:10/f:webp"),
+            ("w", "320"),
+            ("process_type", "filter"),
+            ("gray", "1"),
+            ("priority", "high"),
+            ("metadata[album]", "2026"),
+        ])
+        .expect("valid");
+        let names: Vec<_> = request.variants.iter().map(|v| v.name.as_str()).collect();
+        assert_eq!(names, ["a", "filter", "result"]);
+        assert_eq!(request.priority, Priority::High);
+        assert_eq!(request.metadata, [("album".to_owned(), "2026".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_unknown_or_doubled_is_refused_with_a_hint() {
+        for (pairs, hint) in [
+            (vec![("varaint", "a=w:1")], "variant"),
+            (vec![("widht", "1")], "width"),
+            (vec![("variant", "nothing")], "name=options"),
+            (vec![("variant", "A=w:1")], "a-z"),
+            (vec![("variant", "a=w:1"), ("variant", "a=w:2")], "twice"),
+            (vec![("w", "1"), ("w", "2")], "twice"),
+            (vec![("priority", "urgent")], "high, normal, low"),
+            (vec![("preset", "thumbnial")], "thumbnail"),
+            (vec![("q", "101")], "100"),
+            (vec![("zzzzzzzz", "1")], "known are"),
+        ] {
+            let refusal = read_pairs(&pairs).expect_err("refused");
+            assert_eq!(refusal.code, Code::BadOption);
+            assert!(refusal.detail.contains(hint), "{pairs:?}: {}", refusal.detail);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The HTTP room: router, extractors, problems, one file per group of endpoints. The only room that knows axum.
+
+mod base_url;
+mod body;
+mod files;
+mod form;
+mod operate;
+mod page;
+mod problem;
+mod request_id;
+mod serve;
+mod v1;
+mod view;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderValue, Method, header};
+use image_pipeline::Presets;
+use tokio::sync::{Semaphore, watch};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
+use tracing::{Span, debug, info_span};
+
+use crate::{
+    catalog::Catalog,
+    clock::Clock,
+    compute::Compute,
+    deliver::Deliver,
+    domain::Code,
+    follow::Follow,
+    ingest::{Committer, IngestLimits},
+    queue::Queue,
+    store::{BlobStore, StagingDir},
+    telemetry::Metrics,
+};
+
+use problem::Problem;
+use request_id::RequestId;
+
+pub use serve::{ServeOptions, serve};
+
+/// What the handlers work with.
+pub struct Site {
+    /// What a request may bring.
+    pub limits: IngestLimits,
+    /// Named sets of options.
+    pub presets: Presets,
+    /// Base of absolute URLs, if configured.
+    pub public_url: Option<String>,
+    /// Longest wait for the next bytes of a body.
+    pub body_idle_timeout: Duration,
+    /// Free bytes below which uploads are refused.
+    pub disk_reserve_bytes: u64,
+    /// Where uploads are staged.
+    pub staging: StagingDir,
+    /// Rows.
+    pub catalog: Arc<dyn Catalog>,
+    /// Bytes.
+    pub store: Arc<dyn BlobStore>,
+    /// Makes uploads durable.
+    pub committer: Committer,
+    /// The job engine.
+    pub queue: Queue,
+    /// The pool; looked at for readiness only.
+    pub compute: Arc<Compute>,
+    /// Look-ups for delivery.
+    pub deliver: Deliver,
+    /// Waiters.
+    pub follow: Follow,
+    /// Counts and times.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// One permit an upload that is being received.
+    pub uploads: Arc<Semaphore>,
+    /// How many permits `uploads` has in all.
+    pub max_uploads_in_flight: usize,
+    /// Turns true when the service stops.
+    pub stopping: watch::Receiver<bool>,
+    /// When the service started.
+    pub started: Instant,
+    /// Free bytes of the store when last looked at, and when (milliseconds since `started`).
+    pub disk: DiskGauge,
+}
+
+/// Free bytes of the store, asked for at most once a second.
+#[derive(Debug, Default)]
+pub struct DiskGauge {
+    free_bytes: AtomicU64,
+    checked_ms: AtomicU64,
+}
+
+impl Site {
+    /// Free bytes of the store, at most a second old; `None` where it is not known.
+    async fn free_disk_bytes(&self) -> Option<u64> {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let checked = self.disk.checked_ms.load(Ordering::Acquire);
+        if checked == 0 || now.saturating_sub(checked) > 1000 {
+            // A store that cannot tell is not full for all we know; writing will tell.
+            let free = self.store.free_bytes().await.ok().flatten().unwrap_or(u64::MAX);
+            self.disk.free_bytes.store(free, Ordering::Relaxed);
+            self.disk.checked_ms.store(now, Ordering::Release);
+        }
+        match self.disk.free_bytes.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            free => Some(free),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
+
+type App = Arc<Site>;
+
+/// All routes over `site`.
+pub fn router(site: Arc<Site>) -> Router {
+    let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
+    routes
+        .fallback(|| async { Problem::new(Code::NotFound, "there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed, "this path does not take this method") })
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
+        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))))
+        .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(|request: &http::Request<_>| {
+                    let id = request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default();
+                    info_span!("http", method = %request.method(), path = request.uri().path(), id)
+                })
+                .on_request(())
+                .on_response(|response: &http::Response<_>, latency: Duration, _: &Span| {
+                    debug!(status = response.status().as_u16(), took_ms = view::ms(latency), "answered");
+                })
+                .on_failure(()),
+        )
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn(request_id::assign))
+        .with_state(site)
+}
+
+/// Times each request under its route's pattern, so that ids do not become metric labels.
+async fn measure(State(site): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let route = format!("{method} {route}");
+    let response = next.run(request).await;
+    site.metrics.http_request(route, response.status().as_u16(), begun.elapsed());
+    if let Some(problem) = response.extensions().get::<Problem>() {
+        site.metrics.refused(problem.code());
+    }
+    response
+}

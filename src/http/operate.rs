@@ -1,0 +1,46 @@
+//! What operators and their tools read: health, readiness, metrics.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use super::App;
+
+/// A pool that has had work and ended none for this long does not move.
+const STUCK_AFTER: Duration = Duration::from_secs(300);
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/healthz", get(health)).route("/readyz", get(readiness)).route("/metrics", get(metrics))
+}
+
+/// The process answers.
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// The service can take work: each check by name, 503 if one fails.
+async fn readiness(State(site): State<App>) -> Response {
+    let disk = site.free_disk_bytes().await.is_none_or(|free| free >= site.disk_reserve_bytes);
+    let pool = site.compute.free_cores() > 0 || site.queue.time_without_progress() < STUCK_AFTER;
+    let catalog = site.catalog.ping().await.is_ok();
+    let checks = [("serving", !site.is_stopping()), ("pool", pool), ("disk", disk), ("queue", !site.queue.is_full()), ("catalog", catalog)];
+    let ready = checks.iter().all(|(_, ok)| *ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let checks: serde_json::Map<String, Value> = checks.iter().map(|(name, ok)| ((*name).to_owned(), json!(ok))).collect();
+    (status, Json(json!({ "status": if ready { "ready" } else { "not ready" }, "checks": checks }))).into_response()
+}
+
+/// Prometheus' text format.
+async fn metrics(State(site): State<App>) -> Response {
+    if let Ok(totals) = site.catalog.totals().await {
+        let in_flight = site.max_uploads_in_flight.saturating_sub(site.uploads.available_permits()) as u64;
+        site.metrics.set_gauges(totals.queued_jobs, totals.running_jobs, site.compute.free_cores(), site.compute.free_bytes(), in_flight);
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], site.metrics.render()).into_response()
+}

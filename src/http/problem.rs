@@ -1,0 +1,267 @@
+//! `Problem`: the one way a refusal or failure becomes a response (RFC 9457), and the one table of statuses.
+//!
+//! Outward text and inward cause are kept apart: a cause is logged here, once, and never sent.
+
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+use tracing::error;
+
+use crate::{
+    catalog::CatalogError,
+    domain::{Code, Refusal, TaskCode, TaskFailure},
+    ingest::{CommitError, IngestError},
+    store::StoreError,
+};
+
+use super::{request_id::RequestId, view};
+
+/// Seconds a client is asked to wait when the service is short of something.
+const RETRY_AFTER_S: u64 = 5;
+
+/// An error on its way out.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    limit: Option<u64>,
+    received: Option<u64>,
+    retry_after_s: Option<u64>,
+    /// Further members, such as the list of refused files.
+    more: Map<String, Value>,
+    /// Headers the status asks for (`Allow`, `Content-Range`).
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = status_of(code);
+        let wait = matches!(status.as_u16(), 429 | 503 | 507).then_some(RETRY_AFTER_S);
+        Self {
+            status,
+            code: code.as_str(),
+            detail: detail.into(),
+            limit: None,
+            received: None,
+            retry_after_s: wait,
+            more: Map::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Something of ours broke: logged with its causes, sent without them.
+    pub(crate) fn internal(cause: &dyn std::error::Error, doing: &str) -> Self {
+        let mut text = cause.to_string();
+        let mut next = cause.source();
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        error!(error = %text, "{doing}");
+        Self::new(Code::Internal, "something went wrong on our side; quote the id in `instance` when you report it")
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    pub(crate) fn with(mut self, member: &str, value: Value) -> Self {
+        self.more.insert(member.to_owned(), value);
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The members of RFC 9457 and ours, without `instance`.
+    pub(crate) fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("type".into(), json!(format!("urn:pixmill:problem:{}", self.code)));
+        members.insert("title".into(), json!(self.code.replace('_', " ")));
+        members.insert("status".into(), json!(self.status.as_u16()));
+        members.insert("detail".into(), json!(self.detail));
+        members.insert("code".into(), json!(self.code));
+        for (name, value) in [("limit", self.limit), ("received", self.received), ("retry_after_s", self.retry_after_s)] {
+            if let Some(value) = value {
+                members.insert(name.into(), json!(value));
+            }
+        }
+        members.extend(self.more.clone());
+        members
+    }
+
+    /// A failed task as the answer to a request for its variant.
+    pub(crate) fn of_task(failure: &TaskFailure, will_be_tried_again: bool) -> Self {
+        let status = if failure.code.is_image_fault() {
+            StatusCode::UNPROCESSABLE_ENTITY
+        } else if will_be_tried_again {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else if failure.code == TaskCode::Cancelled {
+            StatusCode::GONE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
+        let base = Self::new(Code::Internal, failure.detail.clone());
+        Self { status, code: failure.code.as_str(), retry_after_s, ..base }
+    }
+}
+
+/// The one table of statuses.
+fn status_of(code: Code) -> StatusCode {
+    let status = match code {
+        Code::MalformedMultipart | Code::NoFile | Code::EmptyFile | Code::BadOption | Code::BadRequest | Code::DigestMismatch => 400,
+        Code::Unauthorized => 401,
+        Code::Forbidden => 403,
+        Code::NotFound => 404,
+        Code::MethodNotAllowed => 405,
+        Code::NotAcceptable => 406,
+        Code::TooSlow => 408,
+        Code::IdempotencyConflict | Code::VariantExists => 409,
+        Code::Gone => 410,
+        Code::PreconditionFailed => 412,
+        Code::TooLarge | Code::TooManyFiles | Code::TooManyFields => 413,
+        Code::UnsupportedMediaType | Code::UnsupportedFormat => 415,
+        Code::RangeNotSatisfiable => 416,
+        Code::ExpectationFailed => 417,
+        Code::TooManyPixels | Code::TooManyFrames | Code::MalformedImage | Code::TooCostly => 422,
+        Code::RateLimited => 429,
+        Code::HeadersTooLarge => 431,
+        Code::Internal => 500,
+        Code::QueueFull | Code::ShuttingDown => 503,
+        Code::DiskFull => 507,
+    };
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let base = Self::new(refusal.code, refusal.detail);
+        Self { limit: refusal.limit, received: refusal.received, ..base }
+    }
+}
+
+impl From<CatalogError> for Problem {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::IdempotencyConflict => {
+                Self::new(Code::IdempotencyConflict, "this Idempotency-Key was used with other files or options")
+            }
+            CatalogError::Full(cause) => {
+                error!(error = %cause, "no room for the catalog");
+                Self::new(Code::DiskFull, "there is no room left to record this")
+            }
+            CatalogError::LeaseLost | CatalogError::Backend(_) => Self::internal(&error, "the catalog failed"),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(cause) => {
+                error!(error = %cause, "no room in the store");
+                Self::new(Code::DiskFull, "there is no room left to store this")
+            }
+            StoreError::NotFound(_) | StoreError::Io(_) => Self::internal(&error, "the store failed"),
+        }
+    }
+}
+
+impl From<IngestError> for Problem {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Refused(refusal) => refusal.into(),
+            // Nobody is left to read this; the status only shows in the trace.
+            IngestError::Aborted => Self::new(Code::BadRequest, "the body ended before it was complete"),
+            IngestError::TooSlow => Self::new(Code::TooSlow, "no data came for too long"),
+            IngestError::Full(cause) => {
+                error!(error = %cause, "no room in staging");
+                Self::new(Code::DiskFull, "there is no room left to take this in")
+            }
+            IngestError::Io(_) => Self::internal(&error, "staging failed"),
+        }
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::AllRefused { refusal, rejected } => {
+                let problem = Self::from(refusal);
+                if rejected.len() > 1 { problem.with("rejected", view::rejected(&rejected)) } else { problem }
+            }
+            CommitError::Store(error) => error.into(),
+            CommitError::Catalog(error) => error.into(),
+            CommitError::Interrupted => Self::internal(&error, "a commit was interrupted"),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Writes the body of a problem on its way out, when the request's id is known.
+pub(crate) async fn render(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().copied();
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let mut members = problem.members();
+    if let Some(id) = id {
+        members.insert("instance".into(), json!(id.urn()));
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(seconds) = problem.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    for (name, value) in problem.headers {
+        headers.insert(name, value);
+    }
+    *response.body_mut() = axum::body::Body::from(Value::Object(members).to_string());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_shortages_are_the_only_5xx_and_ask_to_come_back() {
+        for code in Code::ALL {
+            let problem = Problem::new(*code, "x");
+            let server_side = matches!(code, Code::Internal | Code::QueueFull | Code::ShuttingDown | Code::DiskFull);
+            assert_eq!(problem.status.is_server_error(), server_side, "{code}");
+            assert_eq!(problem.retry_after_s.is_some(), matches!(problem.status.as_u16(), 429 | 503 | 507), "{code}");
+        }
+    }
+
+    #[test]
+    fn members_are_complete() {
+        let problem = Problem::from(Refusal::over(Code::TooLarge, "file has 11 bytes, limit is 10", 10, Some(11)));
+        let members = problem.members();
+        for name in ["type", "title", "status", "detail", "code", "limit", "received"] {
+            assert!(members.contains_key(name), "{name}");
+        }
+        assert_eq!(members["status"], 413);
+    }
+}

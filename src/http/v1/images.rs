@@ -1,0 +1,147 @@
+//! `POST /v1/images`, `PUT /v1/images/{name}`, `POST /upload-image/`: the ways in; `GET /v1/images/{id}`.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::Accepted,
+    domain::{Code, UploadState},
+    http::{App, base_url::BaseUrl, form, problem::Problem, view},
+    ingest::UploadRequest,
+};
+
+use super::{intake, uploads};
+
+/// Longest `Prefer: wait`.
+const MAX_WAIT_S: u64 = 60;
+/// Longest `Idempotency-Key`.
+const MAX_KEY_BYTES: usize = 255;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/images", post(upload))
+        .route("/v1/images/{name}", put(upload_named).get(show))
+        .route("/upload-image/", post(upload_plain))
+        .route("/upload-image", post(upload_plain))
+        .route("/v1/presets", get(presets))
+}
+
+async fn upload(State(site): State<App>, base: BaseUrl, request: Request) -> Result<Response, Problem> {
+    respond(&site, &base.0, request, None).await
+}
+
+async fn upload_named(State(site): State<App>, base: BaseUrl, Path(name): Path<String>, request: Request) -> Result<Response, Problem> {
+    respond(&site, &base.0, request, Some(&name)).await
+}
+
+async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str>) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    let (accepted, _) = accept(site, request, raw_name).await?;
+    let mut upload = accepted.upload;
+    let mut status = StatusCode::ACCEPTED;
+    let wanted = wait_preference(&headers);
+    if let Some(wait) = wanted {
+        upload = uploads::wait_until_final(site, upload.id, wait).await?.unwrap_or(upload);
+        if upload.state.is_final() {
+            status = StatusCode::OK;
+        }
+    }
+    let json = view::upload(&upload, base);
+    let mut response = (status, [(header::LOCATION, format!("{base}/v1/uploads/{}", upload.id))], Json(json)).into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if accepted.replayed {
+        answer.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    if let Some(wait) = wanted.filter(|_| status == StatusCode::OK).and_then(|w| HeaderValue::from_str(&format!("wait={}", w.as_secs())).ok()) {
+        answer.insert("preference-applied", wait);
+    }
+    Ok(response)
+}
+
+/// Stages, commits, counts.
+async fn accept(site: &App, request: Request, raw_name: Option<&str>) -> Result<(Accepted, UploadRequest), Problem> {
+    let key = idempotency_key(request.headers())?;
+    let intake = intake::take_in(site, request, raw_name).await?;
+    let wanted = form::read(&intake.fields, &site.presets, key)?;
+    let accepted = site.committer.commit(wanted.clone(), intake.files).await?;
+    if !accepted.replayed {
+        site.metrics.upload_received(accepted.upload.images.iter().map(|(image, _)| image.bytes).sum());
+        for file in &accepted.upload.rejected {
+            site.metrics.refused(file.refusal.code.as_str());
+        }
+    }
+    Ok((accepted, wanted))
+}
+
+/// The route of FastAPI-style clients: their field names in, their answer out.
+async fn upload_plain(State(site): State<App>, base: BaseUrl, request: Request) -> Result<Response, Problem> {
+    let (accepted, wanted) = accept(&site, request, None).await?;
+    let url = format!("{}/v1/uploads/{}", base.0, accepted.upload.id);
+    let file_name = accepted.upload.images.first().and_then(|(image, _)| image.filename.clone());
+    let names: Vec<&str> = wanted.variants.iter().map(|v| v.name.as_str()).collect();
+    let done = accepted.upload.state == UploadState::Completed;
+    let json = json!({
+        "message": if done { "Image was processed before" } else { "Image uploaded, processing in the background" },
+        "file_name": file_name,
+        "process_type": names.join(","),
+        "id": accepted.upload.id.to_string(),
+        "url": url,
+    });
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(json)).into_response())
+}
+
+/// `Prefer: wait=N` (RFC 7240); anything else in the header is a preference we do not have.
+fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all("prefer").into_iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split([',', ';']));
+    let seconds = preferences.filter_map(|p| p.trim().strip_prefix("wait=")?.trim_matches('"').parse::<u64>().ok()).next()?;
+    Some(Duration::from_secs(seconds.min(MAX_WAIT_S)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
+    let key = key.ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
+    Ok(Some(key.to_owned()))
+}
+
+/// What is known of an image.
+async fn show(State(site): State<App>, base: BaseUrl, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let id = id.parse().map_err(|_| Problem::not_found("image"))?;
+    let image = site.catalog.image(id).await?.ok_or_else(|| Problem::not_found("image"))?;
+    let upload = site.catalog.upload(image.upload).await?.ok_or_else(|| Problem::not_found("image"))?;
+    let (image, job) = upload.images.iter().find(|(i, _)| i.id == id).ok_or_else(|| Problem::not_found("image"))?;
+    Ok(Json(view::image(image, job, &base.0)))
+}
+
+/// The named sets of options.
+async fn presets(State(site): State<App>) -> Json<Value> {
+    Json(site.presets.iter().map(|(name, options)| (name.to_owned(), json!(options))).collect::<serde_json::Map<_, _>>().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_are_read_and_capped() {
+        let wait = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_str(text).expect("ascii"));
+            wait_preference(&headers).map(|d| d.as_secs())
+        };
+        assert_eq!(wait("wait=5"), Some(5));
+        assert_eq!(wait("respond-async, wait=7"), Some(7));
+        assert_eq!(wait("wait=100000"), Some(MAX_WAIT_S));
+        assert_eq!(wait("respond-async"), None);
+        assert_eq!(wait("wait=soon"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! What every endpoint that takes a body does first: refuse cheaply, then stage what comes, and let refusals arrive.
+
+use axum::extract::Request;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    domain::{Code, Refusal},
+    http::{App, body, problem::Problem},
+    ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
+};
+
+/// Content types of a raw body, beside `image/*`; a body that declares nothing counts as this.
+const RAW_TYPE: &str = "application/octet-stream";
+
+/// A staged request.
+pub(super) struct Intake {
+    /// Files in the order they came.
+    pub(super) files: Vec<FileOutcome>,
+    /// Form fields, then query pairs.
+    pub(super) fields: Vec<(String, String)>,
+    /// Held until the request is answered.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Admits the request and stages its body.
+///
+/// # Errors
+/// A problem, ready to be sent; the rest of the body is then drained in the background.
+///
+/// # Cancel safety
+/// Dropped at any point it leaves no file.
+pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>) -> Result<Intake, Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = body::stream(body, site.body_idle_timeout);
+    let result = async {
+        let permit = admit(site, &head.headers)?;
+        let fields = query_pairs(&head.uri)?;
+        let mut intake = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
+        intake.fields.extend(fields);
+        Ok(Intake { files: intake.files, fields: intake.fields, _permit: permit })
+    }
+    .await;
+    result.map_err(|problem: Problem| {
+        body::drain(body);
+        // The client may still be sending; the connection cannot be used for another request before that ends.
+        if head.version < Version::HTTP_2 { problem.with_header(header::CONNECTION, HeaderValue::from_static("close")) } else { problem }
+    })
+}
+
+/// What can be told without the body.
+fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    if site.is_stopping() {
+        return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
+    }
+    if site.queue.is_full() {
+        return Err(Problem::new(Code::QueueFull, format!("{} jobs are waiting, limit is {}", site.queue.queued(), site.queue.max_queued_jobs())));
+    }
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let limit = site.limits.max_request_bytes;
+    if let Some(bytes) = declared.filter(|bytes| *bytes > limit) {
+        let detail = format!("the request has {bytes} bytes, limit is {limit}");
+        return Err(Refusal::over(Code::TooLarge, detail, limit, Some(bytes)).into());
+    }
+    Ok(())
+}
+
+fn admit(site: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
+    admit_head(site, headers)?;
+    site.uploads
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::new(Code::QueueFull, format!("{} uploads are being received, which is the limit", site.max_uploads_in_flight)))
+}
+
+async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut BodyStream, raw_name: Option<&str>) -> Result<Form, Problem> {
+    if let Some(free) = site.free_disk_bytes().await.filter(|free| *free < site.disk_reserve_bytes) {
+        tracing::warn!(free_bytes = free, reserve_bytes = site.disk_reserve_bytes, "refusing uploads, the disk is nearly full");
+        return Err(Problem::new(Code::DiskFull, "the disk's reserve is reached"));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let essence = content_type.and_then(ingest::essence);
+    if method == Method::POST && essence.as_deref() == Some("multipart/form-data") {
+        let boundary = ingest::boundary(content_type.unwrap_or_default()).map_err(Problem::from)?;
+        return Ok(receive_form(body, &boundary, &site.limits, &site.staging).await?);
+    }
+    // A PUT takes bytes of any declared type: what they are is told by the bytes.
+    let is_raw = method == Method::PUT || essence.as_deref().is_some_and(|e| e == RAW_TYPE || e.starts_with("image/"));
+    if !is_raw {
+        let found = essence.as_deref().unwrap_or("none");
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("content type is {found}; multipart/form-data, image/* and {RAW_TYPE} are allowed"),
+        ));
+    }
+    let digest = headers.get("repr-digest").map(HeaderValue::as_bytes);
+    let file = receive_raw(body, raw_name, digest, &site.limits, &site.staging).await?;
+    Ok(Form { files: vec![FileOutcome::Staged(file)], fields: Vec::new() })
+}
+
+/// Decodes `?name=value&…`.
+///
+/// # Errors
+/// `bad_request` when it is no query in the form encoding.
+pub(super) fn query_pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+        .map_err(|_| Problem::new(Code::BadRequest, "the query is not name=value pairs in UTF-8"))?;
+    Ok(pairs)
+}

@@ -1,0 +1,92 @@
+//! `GET /v1/uploads/{id}[?wait=S]`: the state of an upload, polled cheaply or waited for.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::{
+    catalog::{CatalogError, UploadView},
+    deliver::{Conditions, Selection, etag, select},
+    domain::{Code, UploadId},
+    http::{App, base_url::BaseUrl, problem::Problem, view},
+};
+
+use super::intake::query_pairs;
+
+/// Longest `?wait=`, in seconds.
+const MAX_WAIT_S: u64 = 60;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/v1/uploads/{id}", get(show))
+}
+
+async fn show(State(site): State<App>, base: BaseUrl, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+    let id = id.parse::<UploadId>().map_err(|_| Problem::not_found("upload"))?;
+    let view = match wait_of(request.uri())? {
+        Some(wait) => wait_until_final(&site, id, wait).await?,
+        None => site.catalog.upload(id).await?,
+    };
+    let view = view.ok_or_else(|| Problem::not_found("upload"))?;
+    Ok(tagged_json(request.headers(), &view::upload(&view, &base.0)))
+}
+
+fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
+    let mut wait = None;
+    for (name, value) in query_pairs(uri)? {
+        if name != "wait" {
+            return Err(Problem::new(Code::BadRequest, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
+        }
+        let seconds = value.parse::<u64>().ok().filter(|s| *s <= MAX_WAIT_S);
+        let seconds = seconds.ok_or_else(|| Problem::new(Code::BadRequest, format!("wait is {value:?}, allowed is 0 to {MAX_WAIT_S} seconds")))?;
+        wait = Some(Duration::from_secs(seconds));
+    }
+    Ok(wait)
+}
+
+/// The upload as soon as it is final, or as it is when `wait` is over. Ends early when the service stops.
+///
+/// # Cancel safety
+/// May be dropped at any time; nothing is changed.
+pub(super) async fn wait_until_final(site: &App, id: UploadId, wait: Duration) -> Result<Option<UploadView>, CatalogError> {
+    let until = Instant::now() + wait;
+    let mut stopping = site.stopping.clone();
+    let mut subscription = site.follow.subscribe(id);
+    loop {
+        let view = site.catalog.upload(id).await?;
+        if view.as_ref().is_none_or(|view| view.state.is_final()) {
+            return Ok(view);
+        }
+        tokio::select! {
+            () = subscription.change() => {}
+            () = tokio::time::sleep_until(until) => return Ok(view),
+            _ = stopping.wait_for(|stopping| *stopping) => return Ok(view),
+        }
+    }
+}
+
+/// JSON with a strong tag, or 304 if the client has it.
+pub(super) fn tagged_json(headers: &HeaderMap, json: &Value) -> Response {
+    let text = json.to_string();
+    let tag = etag(&Sha256::digest(&text).into());
+    let if_none_match = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let conditions = Conditions { if_none_match, ..Conditions::default() };
+    let mut response = match select(conditions, &tag, text.len() as u64) {
+        Selection::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        _ => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response(),
+    };
+    let answer = response.headers_mut();
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.insert(header::ETAG, tag);
+    }
+    response
+}

@@ -1,0 +1,308 @@
+//! The job engine: claim under a lease when a core is free, work, record each task as it ends, renew, give back.
+//!
+//! Knows catalog, store and compute; knows no HTTP. Invariants: never more leases than permits; no transaction stays
+//! open while working; a job whose lease was lost writes nothing.
+
+mod backoff;
+mod once;
+mod work;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use image_pipeline::{Limits, Presets};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Lease},
+    clock::{Clock, IdSource},
+    compute::{BytesPermit, Compute, CorePermit},
+    domain::{JobState, LeaseToken},
+    follow::Follow,
+    store::BlobStore,
+    telemetry::Metrics,
+};
+
+pub use once::{Once, OnceError};
+
+/// How jobs are worked on.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of this process in leases.
+    pub owner: String,
+    /// How long a hold lasts unless renewed; renewed at a third of it.
+    pub lease: Duration,
+    /// Longest time one job may hold a core.
+    pub job_deadline: Duration,
+    /// A job whose worker died more often than this fails.
+    pub max_crashes: u32,
+    /// What an image may be.
+    pub limits: Limits,
+    /// Uploads are refused while more jobs than this wait.
+    pub max_queued_jobs: u64,
+}
+
+/// The parts the engine works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Rows.
+    pub catalog: Arc<dyn Catalog>,
+    /// Bytes.
+    pub store: Arc<dyn BlobStore>,
+    /// The pool.
+    pub compute: Arc<Compute>,
+    /// Waiters to wake.
+    pub follow: Follow,
+    /// Counts and times.
+    pub metrics: Arc<Metrics>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Tokens.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// The engine; cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    parts: Parts,
+    presets: Presets,
+    wake: Notify,
+    queued: AtomicU64,
+    held: Mutex<HashMap<Lease, Arc<AtomicBool>>>,
+    last_progress_ms: AtomicU64,
+}
+
+impl Queue {
+    /// An engine that does nothing until [`Queue::run`]; `queued` jobs wait already.
+    #[must_use]
+    pub fn new(options: Options, parts: Parts, queued: u64) -> Self {
+        let last_progress_ms = AtomicU64::new(u64::try_from(parts.clock.now().as_millis()).unwrap_or(0));
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                parts,
+                presets: Presets::builtin(),
+                wake: Notify::new(),
+                queued: AtomicU64::new(queued),
+                held: Mutex::default(),
+                last_progress_ms,
+            }),
+        }
+    }
+
+    /// Jobs were recorded: count them and look for work at once.
+    pub fn accepted(&self, accepted: &Accepted) {
+        if accepted.replayed {
+            return;
+        }
+        let queued = accepted.upload.images.iter().filter(|(_, job)| job.state == JobState::Queued).count();
+        self.inner.queued.fetch_add(queued as u64, Ordering::Relaxed);
+        self.inner.wake.notify_one();
+    }
+
+    /// Jobs that wait.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.inner.queued.load(Ordering::Relaxed)
+    }
+
+    /// More would be refused.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queued() >= self.inner.options.max_queued_jobs
+    }
+
+    /// The limit of [`Queue::is_full`].
+    #[must_use]
+    pub fn max_queued_jobs(&self) -> u64 {
+        self.inner.options.max_queued_jobs
+    }
+
+    /// How long ago a job last ended or the queue was last empty: what readiness looks at.
+    #[must_use]
+    pub fn time_without_progress(&self) -> Duration {
+        let now = u64::try_from(self.inner.parts.clock.now().as_millis()).unwrap_or(0);
+        Duration::from_millis(now.saturating_sub(self.inner.last_progress_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Works until `stop` turns true, then waits for what runs, at most `grace`; what is still running then is
+    /// cancelled and given back to the queue.
+    pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
+        let renewals = tokio::spawn(self.clone().renew_forever());
+        let mut running = JoinSet::new();
+        loop {
+            while running.try_join_next().is_some() {}
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stopping| *stopping) => break,
+                () = self.inner.start_work(&mut running) => {}
+            }
+        }
+        if !running.is_empty() {
+            info!(jobs = running.len(), "finishing running jobs");
+            let all = async { while running.join_next().await.is_some() {} };
+            if tokio::time::timeout(grace, all).await.is_err() {
+                warn!(jobs = running.len(), "grace is over, giving running jobs back");
+                self.inner.cancel_all();
+                while running.join_next().await.is_some() {}
+            }
+        }
+        renewals.abort();
+    }
+
+    async fn renew_forever(self) {
+        let mut tick = tokio::time::interval(self.inner.options.lease / 3);
+        loop {
+            tick.tick().await;
+            self.inner.renew().await;
+        }
+    }
+}
+
+impl Inner {
+    /// Waits for a core, claims what can start now, starts it; when there is nothing, waits for a reason to look again.
+    ///
+    /// Cancel safety: dropped while waiting it has claimed nothing; the claim itself and the start are one poll apart
+    /// only by the catalog's answer, and a claim that was answered to nobody is requeued when its lease ends.
+    async fn start_work(self: &Arc<Self>, running: &mut JoinSet<()>) {
+        // Registered before looking, so that work that comes in between is not missed.
+        let woken = self.wake.notified();
+        let mut cores = vec![self.parts.compute.core().await];
+        while let Some(core) = self.parts.compute.try_core() {
+            cores.push(core);
+        }
+        let claimed = match self.claim(cores.len()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                error!(error = %chain(&error), "could not claim jobs");
+                drop(cores);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                return;
+            }
+        };
+        let got_all = claimed.jobs.len() == cores.len();
+        for (job, core) in claimed.jobs.into_iter().zip(cores.drain(..)) {
+            self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1))).ok();
+            let bytes = self.parts.compute.bytes(job.cost_bytes).await;
+            let cancel = self.hold(job.lease);
+            running.spawn(Arc::clone(self).work_on(job, core, bytes, cancel));
+        }
+        if got_all {
+            return;
+        }
+        if claimed.blocked_bytes.is_some() {
+            // The next job waits for memory; it stays at the head of the line.
+            tokio::select! { () = self.parts.compute.bytes_freed() => {}, () = woken => {} }
+            return;
+        }
+        if self.parts.compute.free_cores() > 0 && running.is_empty() {
+            self.progressed();
+        }
+        let due = self.parts.catalog.next_due().await.unwrap_or_default();
+        let now = self.parts.clock.now();
+        // The clock may jump: look again at least once a minute.
+        let pause = due.map_or(Duration::from_secs(60), |due| due.since(now).clamp(Duration::from_millis(1), Duration::from_secs(60)));
+        tokio::select! { () = woken => {}, () = tokio::time::sleep(pause) => {} }
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Claimed, CatalogError> {
+        let now = self.parts.clock.now();
+        let claim = Claim {
+            owner: self.options.owner.clone(),
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            budget_bytes: self.parts.compute.free_bytes(),
+            now,
+            lease: self.options.lease,
+            tokens: (0..limit).map(|_| LeaseToken::from_uuid(self.parts.ids.new_id(now))).collect(),
+        };
+        self.parts.catalog.claim_jobs(claim).await
+    }
+
+    async fn work_on(self: Arc<Self>, job: ClaimedJob, core: CorePermit, bytes: BytesPermit, cancel: Arc<AtomicBool>) {
+        let lease = job.lease;
+        let upload = job.upload;
+        self.parts.follow.changed(upload);
+        let requeued = work::work(&self, job, core, cancel).await;
+        drop(bytes);
+        self.lock_held().remove(&lease);
+        if requeued {
+            self.queued.fetch_add(1, Ordering::Relaxed);
+        }
+        self.progressed();
+        self.parts.follow.changed(upload);
+        // A requeued job has a due time the dispatcher has to learn of.
+        if requeued {
+            self.wake.notify_one();
+        }
+    }
+
+    fn progressed(&self) {
+        let now = u64::try_from(self.parts.clock.now().as_millis()).unwrap_or(0);
+        self.last_progress_ms.store(now, Ordering::Relaxed);
+    }
+
+    fn lock_held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Arc<AtomicBool>>> {
+        // The map is whole between any two statements.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, lease: Lease) -> Arc<AtomicBool> {
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.lock_held().insert(lease, Arc::clone(&cancel));
+        cancel
+    }
+
+    fn cancel_all(&self) {
+        for cancel in self.lock_held().values() {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn renew(&self) {
+        let leases: Vec<Lease> = self.lock_held().keys().copied().collect();
+        if leases.is_empty() {
+            return;
+        }
+        let until = self.parts.clock.now().after(self.options.lease);
+        match self.parts.catalog.renew_leases(&leases, until).await {
+            Ok(still) => {
+                let still: HashSet<Lease> = still.into_iter().collect();
+                let held = self.lock_held();
+                for lease in leases.iter().filter(|lease| !still.contains(lease)) {
+                    // May also have just ended; then the flag is nobody's.
+                    if let Some(cancel) = held.get(lease) {
+                        cancel.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+            Err(error) => warn!(error = %chain(&error), "could not renew leases"),
+        }
+    }
+}
+
+/// An error with its causes, for a log line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
