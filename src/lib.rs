@@ -5,4 +5,5 @@
 pub mod catalog;
 pub mod clock;
 pub mod domain;
+pub mod ingest;
 pub mod store;
