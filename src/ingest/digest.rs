@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn malformed_sha256_is_refused() {
-        for bad in ["sha-256", "sha-256=", "sha-256=::", "sha-256=:YQ==:", "sha-256=YQ==", "sha-256=:!:", "sha-256=:YQ==", "sha-256;a=:b:"] {
+        for bad in ["sha-256", "sha-256=", "sha-256=::", "sha-256=:YQ==:", "sha-256=YQ==", "sha-256=:!:", "sha-256=:YQ==", "sha-256;a=:b:"]
+        {
             let refusal = sha256_of_repr_digest(bad.as_bytes()).expect_err(bad);
             assert_eq!(refusal.code, Code::BadRequest);
         }

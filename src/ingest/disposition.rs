@@ -27,11 +27,12 @@ pub struct Disposition {
 /// # Errors
 /// `malformed_multipart` when it is not `form-data`, when a `name` is missing, empty or given twice, or when it cannot be parsed.
 pub fn parse_disposition(value: &[u8]) -> Result<Disposition, Refusal> {
-    parse_as(value, Backslash::Escapes).or_else(|refusal| match refusal {
-        Flaw::Syntax => parse_as(value, Backslash::MayEnd),
-        other => Err(other),
-    })
-    .map_err(|flaw| Refusal::new(Code::MalformedMultipart, format!("content-disposition of a part {}", flaw.text())))
+    parse_as(value, Backslash::Escapes)
+        .or_else(|refusal| match refusal {
+            Flaw::Syntax => parse_as(value, Backslash::MayEnd),
+            other => Err(other),
+        })
+        .map_err(|flaw| Refusal::new(Code::MalformedMultipart, format!("content-disposition of a part {}", flaw.text())))
 }
 
 /// How `\"` is read.
@@ -252,7 +253,10 @@ mod tests {
     #[test]
     fn names_cannot_pass_for_parameters() {
         assert_eq!(read("form-data; filename=\"x; name=evil\"; name=\"f\""), pair("f", "x; name=evil"));
-        assert_eq!(read("form-data; name=\"f\"; filename=\"; name=evil; filename*=utf-8''e\""), pair("f", "; name=evil; filename*=utf-8''e"));
+        assert_eq!(
+            read("form-data; name=\"f\"; filename=\"; name=evil; filename*=utf-8''e\""),
+            pair("f", "; name=evil; filename*=utf-8''e")
+        );
         assert_eq!(read("form-data; xname=\"evil\"; name=f"), ("f".to_owned(), None));
     }
 

@@ -8,6 +8,7 @@
 
 use std::{
     future::poll_fn,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -65,6 +66,8 @@ struct Flow {
     open: bool,
     /// Something was taken (a piece, or the knowledge of the end) in this poll.
     taken: bool,
+    /// The last poll found nothing to do with what the parser has; to ask it again without new bytes would only cost a search.
+    searched: bool,
     ended: bool,
     /// The end may be shown in this poll: it was known before the poll began.
     show_end: bool,
@@ -85,6 +88,7 @@ impl Gate {
             in_data: false,
             open: false,
             taken: false,
+            searched: false,
             ended: false,
             show_end: false,
             fault: None,
@@ -124,16 +128,20 @@ impl Gate {
 
     /// Runs one poll of the parser to its end: first with what it has, then with one piece after another.
     fn drive<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.begin_poll(false);
-        if let Poll::Ready(value) = poll(cx) {
-            return Poll::Ready(value);
+        if !mem::take(&mut self.lock().searched) {
+            self.begin_poll(false);
+            if let Poll::Ready(value) = poll(cx) {
+                return Poll::Ready(value);
+            }
         }
         for _ in 0..LOOKS_PER_POLL {
             self.begin_poll(true);
             if let Poll::Ready(value) = poll(cx) {
                 return Poll::Ready(value);
             }
-            if !self.lock().taken {
+            let mut flow = self.lock();
+            if !flow.taken {
+                flow.searched = true;
                 return Poll::Pending; // the body is pending and has our waker
             }
         }
@@ -195,6 +203,8 @@ struct Guard<'r> {
     body: &'r mut BodyStream,
     /// Taken from the body, not yet handed over.
     held: Bytes,
+    /// Comes after `held`.
+    behind: Bytes,
     gate: Gate,
 }
 
@@ -202,63 +212,66 @@ impl Stream for Guard<'_> {
     type Item = Result<Bytes, Stopped>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Self { body, held, gate } = &mut *self;
+        let Self { body, held, behind, gate } = &mut *self;
         let mut flow = gate.lock();
-        if !flow.open {
-            return if flow.show_end && held.is_empty() { Poll::Ready(None) } else { Poll::Pending };
+        if held.is_empty() {
+            mem::swap(held, behind);
         }
-        if flow.fault.is_some() && held.is_empty() {
-            return Poll::Ready(Some(Err(Stopped)));
+        if held.is_empty() && flow.ended {
+            return if flow.show_end { Poll::Ready(None) } else { Poll::Pending };
+        }
+        if !flow.open {
+            return Poll::Pending;
         }
         if held.is_empty() {
-            if flow.ended {
-                return if flow.show_end { Poll::Ready(None) } else { Poll::Pending };
+            if flow.fault.is_some() {
+                return Poll::Ready(Some(Err(Stopped)));
             }
-            let Poll::Ready(next) = body.as_mut().poll_next(cx) else { return Poll::Pending };
+            let Poll::Ready(next) = body.as_mut().poll_next(cx) else {
+                // multer may ask a second time in one poll and not search what it gets: it gets nothing before the next poll.
+                flow.open = false;
+                return Poll::Pending;
+            };
             flow.taken = true;
             match flow.count(next) {
                 Some(bytes) => *held = bytes,
                 None if flow.fault.is_some() => return Poll::Ready(Some(Err(Stopped))),
-                None => {
-                    flow.open = false;
-                    return Poll::Pending;
-                }
+                None => return Poll::Pending, // the end is shown in the next poll
             }
-        }
-        if held.len() < SMALL_BYTES {
-            let mut gathered = BytesMut::from(&held[..]);
-            *held = Bytes::new();
-            while gathered.len() < SMALL_BYTES && flow.fault.is_none() && !flow.ended {
-                let Poll::Ready(next) = body.as_mut().poll_next(cx) else { break };
-                let Some(bytes) = flow.count(next) else { break };
-                let fit = bytes.len().min(PIECE_BYTES - gathered.len());
-                gathered.extend_from_slice(&bytes[..fit]);
-                *held = bytes.slice(fit..);
-                if !held.is_empty() || bytes.is_empty() {
-                    break; // an endless row of empty frames ends this poll, too
-                }
-            }
-            if held.is_empty() {
-                *held = gathered.freeze();
-            } else {
-                gathered.extend_from_slice(held);
-                *held = gathered.freeze();
+            if held.len() < SMALL_BYTES {
+                gather(body, held, behind, &mut flow, cx);
             }
         }
         flow.taken = true;
+        flow.open = false;
         let room = if flow.in_data { PIECE_BYTES } else { FRAMING_BYTES - flow.framing_bytes };
         if room == 0 {
             flow.fault = Some(Fault::Framing);
-            *held = Bytes::new();
             return Poll::Ready(Some(Err(Stopped)));
         }
-        let piece = held.split_to(held.len().min(room).min(PIECE_BYTES));
+        let piece = held.split_to(held.len().min(room));
         if !flow.in_data {
             flow.framing_bytes += piece.len();
         }
-        flow.open = false;
+        flow.show_end = false;
         Poll::Ready(Some(Ok(piece)))
     }
+}
+
+/// Adds to a small piece what is ready behind it; a large item found there waits in `behind`.
+fn gather(body: &mut BodyStream, held: &mut Bytes, behind: &mut Bytes, flow: &mut Flow, cx: &mut Context<'_>) {
+    let mut gathered = BytesMut::from(&held[..]);
+    while gathered.len() < SMALL_BYTES && behind.is_empty() {
+        // Pending is no loss: the piece at hand is handed over, and the next look asks again.
+        let Poll::Ready(next) = body.as_mut().poll_next(cx) else { break };
+        match flow.count(next) {
+            Some(bytes) if bytes.is_empty() => break, // an endless row of empty frames must not hold the thread
+            Some(bytes) if bytes.len() < SMALL_BYTES => gathered.extend_from_slice(&bytes),
+            Some(bytes) => *behind = bytes,
+            None => break,
+        }
+    }
+    *held = gathered.freeze();
 }
 
 /// The parts of a body, one after another.
@@ -270,7 +283,7 @@ pub(super) struct Parts<'r> {
 impl<'r> Parts<'r> {
     /// Reads `body` through `gate`; bytes the parser did not ask for stay in the body.
     pub(super) fn new(body: &'r mut BodyStream, gate: Gate, boundary: String) -> Self {
-        let guard = Guard { body, held: Bytes::new(), gate: gate.clone() };
+        let guard = Guard { body, held: Bytes::new(), behind: Bytes::new(), gate: gate.clone() };
         Self { gate, multipart: Multipart::new(guard, boundary) }
     }
 

@@ -160,7 +160,9 @@ mod tests {
         ] {
             assert_eq!(boundary(value.as_bytes()).expect_err(value).code, Code::MalformedMultipart, "{value}");
         }
-        for value in ["", "/", "multipart/mixed; boundary=a", "application/json", "multipart/form-datax; boundary=a", "multipart; boundary=a"] {
+        for value in
+            ["", "/", "multipart/mixed; boundary=a", "application/json", "multipart/form-datax; boundary=a", "multipart; boundary=a"]
+        {
             assert_eq!(boundary(value.as_bytes()).expect_err(value).code, Code::UnsupportedMediaType, "{value}");
         }
     }

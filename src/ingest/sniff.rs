@@ -66,7 +66,9 @@ fn describe(head: &[u8]) -> String {
         "HTML".to_owned()
     } else if starts(b"<?xml") {
         "XML (perhaps SVG)".to_owned()
-    } else if head.iter().all(|&b| b.is_ascii_graphic() || b.is_ascii_whitespace()) || std::str::from_utf8(text).is_ok_and(|t| !t.chars().any(char::is_control)) {
+    } else if head.iter().all(|&b| b.is_ascii_graphic() || b.is_ascii_whitespace())
+        || std::str::from_utf8(text).is_ok_and(|t| !t.chars().any(char::is_control))
+    {
         "text".to_owned()
     } else {
         head.iter().take(8).map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
