@@ -81,8 +81,7 @@ async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut Bo
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let essence = content_type.and_then(ingest::essence);
     if method == Method::POST && essence.as_deref() == Some("multipart/form-data") {
-        let boundary = ingest::boundary(content_type.unwrap_or_default()).map_err(Problem::from)?;
-        return Ok(receive_form(body, &boundary, &site.limits, &site.staging).await?);
+        return Ok(receive_form(content_type.unwrap_or_default(), body, &site.limits, &site.staging).await?);
     }
     // A PUT takes bytes of any declared type: what they are is told by the bytes.
     let is_raw = method == Method::PUT || essence.as_deref().is_some_and(|e| e == RAW_TYPE || e.starts_with("image/"));

@@ -1,0 +1,270 @@
+//! From staged files to an acknowledged upload: durable blobs, one catalog transaction, then the answer.
+//!
+//! The commit runs to its end in a task of its own, because a handler's future is dropped when its client goes.
+//! Invariant: what `commit` returned survives power loss; when it fails, no blob of the request stays behind.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures_util::future::join_all;
+use image_pipeline::{ErrorKind, Limits, PIPELINE_VERSION, Plan, Spec, plan};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    catalog::{Accepted, Catalog, CatalogError, Idempotency, NewImage, NewJob, NewTask, NewUpload, RejectedFile},
+    clock::{Clock, IdSource},
+    domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName},
+    store::{BlobStore, StoreError},
+};
+
+use super::{FileOutcome, StagedFile};
+
+/// One variant the client asked for.
+#[derive(Clone, Debug)]
+pub struct VariantRequest {
+    /// Its name, unique in the request.
+    pub name: VariantName,
+    /// What the client wrote.
+    pub options: String,
+    /// The same, parsed.
+    pub spec: Spec,
+}
+
+/// Everything of a request but its files.
+#[derive(Clone, Debug)]
+pub struct UploadRequest {
+    /// Whose.
+    pub owner: String,
+    /// Wanted of every file; at least one.
+    pub variants: Vec<VariantRequest>,
+    /// How urgent.
+    pub priority: Priority,
+    /// `metadata[key]` pairs.
+    pub metadata: Vec<(String, String)>,
+    /// The client's key against sending twice.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why nothing was recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// No file was taken in: the refusal of the first, and all of them.
+    #[error("{refusal}")]
+    AllRefused {
+        /// Of the first file.
+        refusal: Refusal,
+        /// Of every file, in order.
+        rejected: Vec<RejectedFile>,
+    },
+    /// Bytes could not be made durable.
+    #[error("storing the upload failed")]
+    Store(#[from] StoreError),
+    /// Rows could not be written.
+    #[error("recording the upload failed")]
+    Catalog(#[from] CatalogError),
+    /// The commit's own task died.
+    #[error("the commit was interrupted")]
+    Interrupted,
+}
+
+/// Makes uploads durable.
+#[derive(Clone)]
+pub struct Committer {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    store: Arc<dyn BlobStore>,
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    limits: Limits,
+    max_attempts: u32,
+    on_commit: Box<dyn Fn(&Accepted) + Send + Sync>,
+}
+
+impl Committer {
+    /// `on_commit` is called after each commit, before the answer: it wakes the workers.
+    pub fn new(
+        store: Arc<dyn BlobStore>,
+        catalog: Arc<dyn Catalog>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        limits: Limits,
+        max_attempts: u32,
+        on_commit: impl Fn(&Accepted) + Send + Sync + 'static,
+    ) -> Self {
+        Self { parts: Arc::new(Parts { store, catalog, clock, ids, limits, max_attempts, on_commit: Box::new(on_commit) }) }
+    }
+
+    /// Makes the staged files durable and records the upload with its jobs.
+    ///
+    /// # Errors
+    /// When every file is refused, or bytes or rows could not be written; then nothing of the request is kept.
+    ///
+    /// # Cancel safety
+    /// Once polled, the commit goes on to its end even when this future is dropped.
+    pub async fn commit(&self, request: UploadRequest, files: Vec<FileOutcome>) -> Result<Accepted, CommitError> {
+        let parts = Arc::clone(&self.parts);
+        tokio::spawn(async move { parts.commit(request, files).await }).await.unwrap_or(Err(CommitError::Interrupted))
+    }
+}
+
+/// A file that will be taken in, planned.
+struct Planned {
+    file: StagedFile,
+    plan: Plan,
+    blob: BlobId,
+}
+
+impl Parts {
+    async fn commit(&self, request: UploadRequest, files: Vec<FileOutcome>) -> Result<Accepted, CommitError> {
+        let now = self.clock.now();
+        let (planned, rejected) = self.plan_all(&request, files, now);
+        if planned.is_empty() {
+            let refusal = match rejected.first() {
+                Some(first) => first.refusal.clone(),
+                None => Refusal::new(Code::NoFile, "the request has no file part"),
+            };
+            return Err(CommitError::AllRefused { refusal, rejected });
+        }
+        let idempotency = request.idempotency_key.as_ref().map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(&request, &planned) });
+        let blobs: Vec<BlobId> = planned.iter().map(|p| p.blob).collect();
+        let mut images = Vec::with_capacity(planned.len());
+        let mut staged = Vec::with_capacity(planned.len());
+        for p in planned {
+            images.push(self.new_image(&request, &p, now));
+            staged.push(self.store.persist(p.blob, p.file.staged));
+        }
+        if let Some(failure) = join_all(staged).await.into_iter().find_map(Result::err) {
+            self.drop_blobs(&blobs).await;
+            return Err(failure.into());
+        }
+        let upload = NewUpload {
+            id: UploadId::from_uuid(self.ids.new_id(now)),
+            owner: request.owner,
+            received_at: now,
+            metadata: request.metadata,
+            rejected,
+            images,
+            idempotency,
+        };
+        match self.catalog.accept_upload(upload).await {
+            Ok(accepted) => {
+                (self.on_commit)(&accepted);
+                self.drop_blobs(&accepted.surplus).await;
+                Ok(accepted)
+            }
+            Err(error) => {
+                self.drop_blobs(&blobs).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn plan_all(&self, request: &UploadRequest, files: Vec<FileOutcome>, now: Timestamp) -> (Vec<Planned>, Vec<RejectedFile>) {
+        let specs: Vec<Spec> = request.variants.iter().map(|v| v.spec.clone()).collect();
+        let (mut planned, mut rejected) = (Vec::new(), Vec::new());
+        for outcome in files {
+            match outcome {
+                FileOutcome::Rejected { filename, refusal } => rejected.push(RejectedFile { filename, refusal }),
+                FileOutcome::Staged(file) => match plan_file(&file, &specs, &self.limits) {
+                    Ok(plan) => planned.push(Planned { file, plan, blob: BlobId::from_uuid(self.ids.new_id(now)) }),
+                    Err(refusal) => rejected.push(RejectedFile { filename: file.filename, refusal }),
+                },
+            }
+        }
+        (planned, rejected)
+    }
+
+    fn new_image(&self, request: &UploadRequest, p: &Planned, now: Timestamp) -> NewImage {
+        let (width_px, height_px) = p.file.probe.display_size();
+        let tasks = request.variants.iter().enumerate().map(|(index, variant)| NewTask {
+            id: TaskId::from_uuid(self.ids.new_id(now)),
+            name: variant.name.clone(),
+            options: variant.options.clone(),
+            spec: variant.spec.canonical(),
+            spec_digest: variant.spec.digest(),
+            pipeline_version: PIPELINE_VERSION,
+            format: p.plan.output_format(index).as_str().to_owned(),
+        });
+        NewImage {
+            id: ImageId::from_uuid(self.ids.new_id(now)),
+            blob: p.blob,
+            sha256: p.file.sha256,
+            bytes: p.file.staged.bytes,
+            filename: p.file.filename.clone(),
+            format: p.file.probe.format.as_str().to_owned(),
+            width_px,
+            height_px,
+            metadata: p.file.metadata.clone(),
+            job: NewJob {
+                id: JobId::from_uuid(self.ids.new_id(now)),
+                priority: request.priority,
+                rank: now.as_millis() + request.priority.rank_delay_ms(),
+                cost_bytes: p.plan.memory_bytes(p.file.staged.bytes),
+                max_attempts: self.max_attempts,
+                tasks: tasks.collect(),
+            },
+        }
+    }
+
+    async fn drop_blobs(&self, blobs: &[BlobId]) {
+        for blob in blobs {
+            if let Err(error) = self.store.delete(*blob).await {
+                // The sweep at the next start removes what nothing refers to.
+                tracing::warn!(%blob, %error, "could not remove a blob that is not needed");
+            }
+        }
+    }
+}
+
+/// The plan for a staged file, or why it can never be worked on.
+///
+/// # Errors
+/// A refusal when the wanted variants cannot be made within the limits.
+pub fn plan_file(file: &StagedFile, specs: &[Spec], limits: &Limits) -> Result<Plan, Refusal> {
+    let planned = plan(&file.probe, specs, limits).map_err(|error| Refusal::new(refusal_code(error.kind()), error.to_string()))?;
+    let cost_bytes = planned.memory_bytes(file.staged.bytes);
+    if cost_bytes > limits.max_memory_bytes {
+        let detail = format!("the work needs {cost_bytes} bytes of memory, limit is {}", limits.max_memory_bytes);
+        return Err(Refusal::over(Code::TooCostly, detail, limits.max_memory_bytes, Some(cost_bytes)));
+    }
+    Ok(planned)
+}
+
+/// What a pipeline error means for a file that is being taken in.
+pub(super) fn refusal_code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::Malformed | ErrorKind::Truncated => Code::MalformedImage,
+        ErrorKind::Unsupported => Code::UnsupportedFormat,
+        ErrorKind::TooManyPixels => Code::TooManyPixels,
+        ErrorKind::TooManyFrames => Code::TooManyFrames,
+        ErrorKind::LimitExceeded => Code::TooCostly,
+        ErrorKind::InvalidSpec => Code::BadOption,
+        ErrorKind::TimedOut | ErrorKind::Cancelled | ErrorKind::Internal => Code::Internal,
+    }
+}
+
+/// SHA-256 over everything that decides what an upload comes to: file hashes and names in order, options, priority.
+fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut piece = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    for p in planned {
+        piece(&p.file.sha256);
+        piece(p.file.filename.as_deref().unwrap_or_default().as_bytes());
+    }
+    let variants: BTreeSet<(&str, String)> = request.variants.iter().map(|v| (v.name.as_str(), v.spec.canonical())).collect();
+    for (name, spec) in &variants {
+        piece(name.as_bytes());
+        piece(spec.as_bytes());
+    }
+    piece(request.priority.as_str().as_bytes());
+    for (key, value) in &request.metadata {
+        piece(key.as_bytes());
+        piece(value.as_bytes());
+    }
+    hash.finalize().into()
+}
