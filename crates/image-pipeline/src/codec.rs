@@ -47,14 +47,22 @@ pub(crate) fn decode_working_bytes(probe: &Probe) -> u64 {
             // Rows of MCUs before and after upsampling, 16 bit; all coefficients where the picture comes in several scans.
             Format::Jpeg => rows + probe.coefficient_bytes,
             // The picture before it is cut to 8 bits or spread to colour.
-            Format::Png => {
-                pixels * u64::from(probe.channels.max(if probe.has_alpha { 2 } else { 1 })) * if probe.bits == 16 { 2 } else { 1 } + rows
-            }
+            Format::Png => rows + pixels * u64::from(png_samples(probe)),
             // Lossless: a word for every pixel and its transforms; an animation: two canvases and the frame.
             Format::WebP => pixels * if probe.frames == Some(1) { 5 } else { 13 } + rows,
             // Indices of the first frame, which may be larger than the canvas.
             Format::Gif => probe.coefficient_bytes,
         }
+}
+
+/// Bytes a pixel beside the result: 16-bit samples before they are cut, grey (or a palette's index) before it is spread.
+fn png_samples(probe: &Probe) -> u8 {
+    let keyed = u8::from(probe.has_alpha && probe.channels % 2 == 1);
+    match (probe.bits, probe.channels) {
+        (16, channels) => (channels + keyed) * 2,
+        (_, channels @ ..=2) => channels + keyed,
+        _ => 0,
+    }
 }
 
 /// Decodes the picture `probe` was read from.
