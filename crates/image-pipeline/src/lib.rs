@@ -3,6 +3,7 @@
 //! No files, network, threads, environment or wall clock here: the caller brings bytes, a deadline and a cancel flag.
 #![allow(dead_code)]
 
+mod codec;
 mod error;
 mod limits;
 mod pixels;

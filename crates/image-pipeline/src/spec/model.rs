@@ -1,4 +1,4 @@
-//! Options as text -> a canonical [`Spec`]; every option, its range, its aliases. Knows nothing of pixels.
+//! What a client may want of an image, as types. Knows nothing of text or pixels.
 
 /// What a client wants of an image: parsed, checked, canonical.
 #[derive(Clone, Debug, PartialEq)]
