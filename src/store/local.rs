@@ -1,5 +1,406 @@
-//! Blobs as files below one folder.
+//! Blobs as files below one folder: `<root>/<last byte of the id, hex>/<id>`.
+//!
+//! Knows nothing of what the bytes mean or who refers to them. The invariant: a file under a blob's name is complete and
+//! durable once the call that put it there returned without error; everything unfinished has another name, in
+//! `<root>/incoming/`, or lies in the staging folder. Each call is one trip to a blocking thread.
 
-/// Blobs as files below one folder.
-#[derive(Debug)]
-pub struct LocalStore;
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write as _},
+    ops::Range,
+    os::unix::fs::{DirBuilderExt as _, FileExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+
+use super::{BlobRead, BlobStore, Staged, StoreError};
+use crate::domain::BlobId;
+
+/// Most bytes in one piece of a stream; what fits into one piece is opened and read in one trip.
+const PIECE_BYTES: u64 = 256 * 1024;
+/// Where `put` writes before it renames.
+const INCOMING: &str = "incoming";
+/// How unfinished files are called.
+const UNFINISHED_PREFIX: &str = ".tmp-";
+
+/// Blobs as files below one folder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    root: Arc<Path>,
+}
+
+impl LocalStore {
+    /// Opens the store at `root`, making the folder, its 256 shards and `incoming/` durably where they are missing, and
+    /// removes what an earlier process left unfinished in `incoming/`. Blocking.
+    ///
+    /// # Errors
+    /// When a folder cannot be made, synced or emptied.
+    pub fn open(root: PathBuf) -> Result<Self, StoreError> {
+        // Relative paths would follow the process's working folder about.
+        let root = std::path::absolute(root)?;
+        make_folder(&root)?;
+        let incoming = root.join(INCOMING);
+        make_folder(&incoming)?;
+        for entry in fs::read_dir(&incoming)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        for shard in 0..=u8::MAX {
+            let shard = root.join(shard_name(shard));
+            if new_folder(&shard)? {
+                sync_folder(&shard)?;
+            }
+        }
+        // Always, not only for new shards: an earlier process may have died between making and syncing them.
+        sync_folder(&root)?;
+        Ok(Self { root: root.into() })
+    }
+
+    fn path(&self, id: BlobId) -> PathBuf {
+        self.root.join(shard_name(shard_of(id))).join(id.to_string())
+    }
+}
+
+#[async_trait]
+impl BlobStore for LocalStore {
+    async fn persist(&self, id: BlobId, staged: Staged) -> Result<(), StoreError> {
+        let to = self.path(id);
+        blocking(move || commit(staged, &to, sync_folder)).await
+    }
+
+    async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), StoreError> {
+        let to = self.path(id);
+        let incoming = self.root.join(INCOMING);
+        blocking(move || {
+            // Made readable by this user only (0600); dropped on any error below, it is unlinked.
+            let (mut file, path) =
+                tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(incoming).map_err(of_writing)?.into_parts();
+            file.write_all(&bytes).map_err(of_writing)?;
+            commit(Staged { path, file, bytes: bytes.len() as u64 }, &to, sync_folder)
+        })
+        .await
+    }
+
+    async fn read(&self, id: BlobId) -> Result<Bytes, StoreError> {
+        let path = self.path(id);
+        blocking(move || fs::read(path).map(Bytes::from).map_err(|e| of_reading(id, e))).await
+    }
+
+    async fn open(&self, id: BlobId, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
+        let path = self.path(id);
+        let (total_bytes, first, rest) = blocking(move || {
+            let file = File::open(path).map_err(|e| of_reading(id, e))?;
+            let total_bytes = file.metadata()?.len();
+            let mut rest = Rest { file: Arc::new(file), range: range.unwrap_or(0..total_bytes) };
+            if rest.range.start > rest.range.end || rest.range.end > total_bytes {
+                let text = format!("range {:?} lies outside of a blob of {total_bytes} bytes", rest.range);
+                return Err(io::Error::new(ErrorKind::InvalidInput, text).into());
+            }
+            let first = rest.next_piece()?;
+            Ok((total_bytes, first, rest))
+        })
+        .await?;
+        Ok(BlobRead { total_bytes, stream: pieces(first, rest) })
+    }
+
+    async fn delete(&self, id: BlobId) -> Result<(), StoreError> {
+        let path = self.path(id);
+        // Not synced: a file that comes back after a crash is referred to by nothing, and a sweep removes it.
+        blocking(move || match fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    async fn list(&self) -> Result<Vec<BlobId>, StoreError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            let mut ids = Vec::new();
+            for shard in 0..=u8::MAX {
+                for entry in fs::read_dir(root.join(shard_name(shard)))? {
+                    // What is not called like one of our blobs is not ours to list (and never ours to sweep).
+                    let id = entry?.file_name().to_str().and_then(|name| name.parse::<BlobId>().ok());
+                    ids.extend(id.filter(|id| shard_of(*id) == shard));
+                }
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            let of = rustix::fs::statvfs(&*root).map_err(io::Error::from)?;
+            Ok(Some(of.f_bavail.saturating_mul(of.f_frsize)))
+        })
+        .await
+    }
+}
+
+/// Makes a staged file durable under its final name. On any error neither name is left. `sync_folder` is a parameter
+/// so that a test can let it fail.
+fn commit(staged: Staged, to: &Path, sync_folder: impl Fn(&Path) -> io::Result<()>) -> Result<(), StoreError> {
+    let Staged { path, file, bytes } = staged;
+    let found = file.metadata()?.len();
+    if found != bytes {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("staged file has {found} bytes, {bytes} were written")).into());
+    }
+    // After a failed sync the kernel drops the dirty pages and calls the next sync clean: there is no second try, the
+    // file is given up.
+    file.sync_data().map_err(of_writing)?;
+    // Ids are fresh, so a file of this name would be a fault of ours; it is not overwritten.
+    path.persist_noclobber(to).map_err(|failed| of_writing(failed.error))?;
+    let folder = to.parent().unwrap_or(Path::new("."));
+    sync_folder(folder).map_err(|error| {
+        // Whether the name reached the disk is unknown, so it is taken back. Should this fail too, nothing refers to the
+        // blob and a sweep removes it.
+        drop(fs::remove_file(to));
+        of_writing(error)
+    })
+}
+
+/// What is left of a blob being read. The open file keeps the bytes alive even when the blob is deleted meanwhile.
+struct Rest {
+    file: Arc<File>,
+    range: Range<u64>,
+}
+
+impl Rest {
+    /// Reads and takes off the next piece; nothing at the end. Blocking.
+    fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
+        let piece_bytes = (self.range.end - self.range.start).min(PIECE_BYTES);
+        if piece_bytes == 0 {
+            return Ok(None);
+        }
+        let mut piece = vec![0; usize::try_from(piece_bytes).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut piece, self.range.start)?;
+        self.range.start += piece_bytes;
+        Ok(Some(piece.into()))
+    }
+}
+
+/// The first piece (read already), then the others, each read when it is asked for. Ends after an error.
+fn pieces(first: Option<Bytes>, rest: Rest) -> BoxStream<'static, io::Result<Bytes>> {
+    if rest.range.is_empty() {
+        return stream::iter(first.map(Ok)).boxed();
+    }
+    let others = stream::unfold(Some(rest), |rest| async move {
+        let mut rest = rest?;
+        let read = move || {
+            let piece = rest.next_piece()?;
+            Ok((piece, rest))
+        };
+        match tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| Err(io::Error::other(e))) {
+            Ok((piece, rest)) => piece.map(|piece| (Ok(piece), Some(rest))),
+            Err(e) => Some((Err(e), None)),
+        }
+    });
+    stream::iter(first.map(Ok)).chain(others).boxed()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e).into()))
+}
+
+fn shard_of(id: BlobId) -> u8 {
+    // The last byte of a UUIDv7 is random; the first ones are the time.
+    id.uuid().as_bytes()[15]
+}
+
+fn shard_name(shard: u8) -> String {
+    format!("{shard:02x}")
+}
+
+fn of_reading(id: BlobId, error: io::Error) -> StoreError {
+    if error.kind() == ErrorKind::NotFound { StoreError::NotFound(id) } else { error.into() }
+}
+
+fn of_writing(error: io::Error) -> StoreError {
+    match error.kind() {
+        // ENOSPC also stands for "no inodes left".
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full(error),
+        ErrorKind::CrossesDevices => {
+            let text = format!("the staging folder must be on the same file system as the blobs: {error}");
+            io::Error::new(ErrorKind::CrossesDevices, text).into()
+        }
+        _ => error.into(),
+    }
+}
+
+/// Makes a folder and those above it that are missing; each new name is synced.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent();
+    if let Some(above) = above {
+        make_folder(above)?;
+    }
+    new_folder(path)?;
+    above.map_or(Ok(()), sync_folder)
+}
+
+/// Makes one folder; says whether it is new.
+fn new_folder(path: &Path) -> io::Result<bool> {
+    match fs::DirBuilder::new().mode(0o750).create(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use futures_util::TryStreamExt as _;
+    use uuid::Uuid;
+
+    use super::super::{StagingDir, contract};
+    use super::*;
+
+    fn setup() -> (tempfile::TempDir, LocalStore, StagingDir) {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let store = LocalStore::open(folder.path().join("data/blobs")).expect("opens");
+        let (staging, swept) = StagingDir::open(folder.path().join("staging")).expect("opens");
+        assert_eq!(swept, 0);
+        (folder, store, staging)
+    }
+
+    fn staged(staging: &StagingDir, bytes: &[u8]) -> Staged {
+        let (mut file, path) = staging.create().expect("creates");
+        file.write_all(bytes).expect("writes");
+        Staged { path, file, bytes: bytes.len() as u64 }
+    }
+
+    fn id(last: u8) -> BlobId {
+        BlobId::from_uuid(Uuid::from_u128(0x0198_c0de_0000_7000_8000_0000_0000_0000 | u128::from(last)))
+    }
+
+    fn files_below(folder: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder).expect("lists") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        let (folder, store, staging) = setup();
+        contract::check(&store, &staging).await;
+        assert_eq!(files_below(folder.path()), Vec::<PathBuf>::new(), "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_blob_is_its_last_byte_and_its_id() {
+        let (folder, store, staging) = setup();
+        store.persist(id(0x0f), staged(&staging, b"abc")).await.expect("persists");
+        let path = folder.path().join("data/blobs/0f/0198c0de-0000-7000-8000-00000000000f");
+        assert_eq!(fs::read(&path).expect("is there"), b"abc");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o137, 0, "nobody else may read or change it");
+    }
+
+    #[tokio::test]
+    async fn opening_again_keeps_blobs_and_sweeps_what_is_unfinished() {
+        let (folder, store, _) = setup();
+        store.put(id(1), Bytes::from_static(b"kept")).await.expect("puts");
+        let root = folder.path().join("data/blobs");
+        fs::write(root.join("incoming/.tmp-torn"), b"ha").expect("writes");
+        fs::write(root.join("01/stray.txt"), b"not ours").expect("writes");
+        let again = LocalStore::open(root.clone()).expect("opens again");
+        assert_eq!(again.read(id(1)).await.expect("reads"), "kept");
+        assert_eq!(again.list().await.expect("lists"), [id(1)]);
+        assert!(!root.join("incoming/.tmp-torn").exists());
+    }
+
+    #[tokio::test]
+    async fn an_id_is_never_overwritten() {
+        let (folder, store, staging) = setup();
+        store.put(id(2), Bytes::from_static(b"first")).await.expect("puts");
+        assert!(store.put(id(2), Bytes::from_static(b"second")).await.is_err());
+        assert!(store.persist(id(2), staged(&staging, b"third")).await.is_err());
+        assert_eq!(store.read(id(2)).await.expect("reads"), "first");
+        assert_eq!(files_below(folder.path()).len(), 1, "the refused files are gone");
+    }
+
+    #[test]
+    fn a_failed_folder_sync_leaves_neither_name() {
+        let (folder, store, staging) = setup();
+        let staged = staged(&staging, b"abc");
+        let failed = commit(staged, &store.path(id(3)), |_| Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())));
+        assert!(matches!(failed, Err(StoreError::Full(_))), "{failed:?}");
+        assert_eq!(files_below(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn a_failed_rename_leaves_nothing() {
+        let (folder, store, staging) = setup();
+        fs::remove_dir(folder.path().join("data/blobs/04")).expect("removes");
+        let failed = store.persist(id(4), staged(&staging, b"abc")).await;
+        assert!(matches!(failed, Err(StoreError::Io(_))), "{failed:?}");
+        assert!(store.put(id(4), Bytes::from_static(b"abc")).await.is_err());
+        assert_eq!(files_below(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn a_file_of_another_length_is_refused() {
+        let (folder, store, staging) = setup();
+        let mut short = staged(&staging, b"abc");
+        short.bytes = 4;
+        let failed = store.persist(id(5), short).await.expect_err("is refused");
+        assert!(format!("{failed:?}").contains("3 bytes, 4 were written"), "{failed:?}");
+        assert_eq!(files_below(folder.path()), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn another_file_system_is_refused_in_clear_words() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (folder, store, _) = setup();
+        let device = |path: &Path| fs::metadata(path).map(|m| m.dev()).ok();
+        let shm = Path::new("/dev/shm");
+        if device(shm).is_none() || device(shm) == device(folder.path()) {
+            eprintln!("skipped: no second file system to be found at /dev/shm");
+            return;
+        }
+        let elsewhere = tempfile::tempdir_in(shm).expect("temp folder");
+        let (staging, _) = StagingDir::open(elsewhere.path().to_owned()).expect("opens");
+        let failed = store.persist(id(6), staged(&staging, b"abc")).await.expect_err("is refused");
+        assert!(format!("{failed:?}").contains("same file system"), "{failed:?}");
+        assert_eq!(files_below(elsewhere.path()), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn a_blob_deleted_while_it_is_read_is_read_to_its_end() {
+        let (_folder, store, _) = setup();
+        let bytes: Vec<u8> = (0..PIECE_BYTES * 3 + 17).map(|i| (i % 251) as u8).collect();
+        store.put(id(7), bytes.clone().into()).await.expect("puts");
+        let read = store.open(id(7), None).await.expect("opens");
+        store.delete(id(7)).await.expect("deletes");
+        let pieces: Vec<Bytes> = read.stream.try_collect().await.expect("reads on");
+        assert!(pieces.iter().all(|p| p.len() as u64 <= PIECE_BYTES));
+        assert_eq!(pieces.concat(), bytes);
+    }
+
+    #[test]
+    fn no_room_is_told_from_other_errors() {
+        use rustix::io::Errno;
+        for (errno, full) in [(Errno::NOSPC, true), (Errno::DQUOT, true), (Errno::IO, false), (Errno::ACCESS, false)] {
+            let error = of_writing(io::Error::from_raw_os_error(errno.raw_os_error()));
+            assert_eq!(matches!(error, StoreError::Full(_)), full, "{error:?}");
+        }
+    }
+}
