@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::join_all;
-use image_pipeline::{ErrorKind, Limits, PIPELINE_VERSION, Plan, Spec, plan};
+use image_pipeline::{Limits, PIPELINE_VERSION, Plan, Spec, plan};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     store::{BlobStore, StoreError},
 };
 
-use super::{FileOutcome, StagedFile};
+use super::{FileOutcome, StagedFile, sniff::refusal_of};
 
 /// One variant the client asked for.
 #[derive(Clone, Debug)]
@@ -223,26 +223,13 @@ impl Parts {
 /// # Errors
 /// A refusal when the wanted variants cannot be made within the limits.
 pub fn plan_file(file: &StagedFile, specs: &[Spec], limits: &Limits) -> Result<Plan, Refusal> {
-    let planned = plan(&file.probe, specs, limits).map_err(|error| Refusal::new(refusal_code(error.kind()), error.to_string()))?;
+    let planned = plan(&file.probe, specs, limits).map_err(|error| refusal_of(&error))?;
     let cost_bytes = planned.memory_bytes(file.staged.bytes);
     if cost_bytes > limits.max_memory_bytes {
         let detail = format!("the work needs {cost_bytes} bytes of memory, limit is {}", limits.max_memory_bytes);
         return Err(Refusal::over(Code::TooCostly, detail, limits.max_memory_bytes, Some(cost_bytes)));
     }
     Ok(planned)
-}
-
-/// What a pipeline error means for a file that is being taken in.
-pub(super) fn refusal_code(kind: ErrorKind) -> Code {
-    match kind {
-        ErrorKind::Malformed | ErrorKind::Truncated => Code::MalformedImage,
-        ErrorKind::Unsupported => Code::UnsupportedFormat,
-        ErrorKind::TooManyPixels => Code::TooManyPixels,
-        ErrorKind::TooManyFrames => Code::TooManyFrames,
-        ErrorKind::LimitExceeded => Code::TooCostly,
-        ErrorKind::InvalidSpec => Code::BadOption,
-        ErrorKind::TimedOut | ErrorKind::Cancelled | ErrorKind::Internal => Code::Internal,
-    }
 }
 
 /// SHA-256 over everything that decides what an upload comes to: file hashes and names in order, options, priority.

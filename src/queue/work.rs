@@ -318,10 +318,10 @@ async fn conclude(
 async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping: bool) -> bool {
     let now = inner.parts.clock.now();
     let release = if stopping {
-        Release { due: now, failure: None }
+        Release { at: now, due: now, failure: None }
     } else {
         let noise = inner.parts.ids.new_id(now).as_u128() as u64;
-        Release { due: now.after(backoff::pause_after(job.attempt, noise)), failure: Some(reason.clone()) }
+        Release { at: now, due: now.after(backoff::pause_after(job.attempt, noise)), failure: Some(reason.clone()) }
     };
     let given_up = release.failure.is_some() && job.attempt >= job.max_attempts;
     match inner.parts.catalog.release_job(job.lease, release).await {
