@@ -37,8 +37,8 @@ fn chunks_of(body: &[u8]) -> Vec<Bytes> {
     body.chunks(CHUNK_BYTES).map(Bytes::copy_from_slice).collect()
 }
 
-fn stream_of(chunks: &[Bytes]) -> BodyStream {
-    Box::pin(stream::iter(chunks.to_vec().into_iter().map(Ok)))
+fn stream_of(chunks: Vec<Bytes>) -> BodyStream {
+    Box::pin(stream::iter(chunks.into_iter().map(Ok)))
 }
 
 fn ingest(criterion: &mut Criterion) {
@@ -62,14 +62,14 @@ fn ingest(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("form", name), &form, |bencher, chunks| {
             bencher.iter(|| {
                 let taken = runtime.block_on(async {
-                    receive_form(b"multipart/form-data; boundary=bench-boundary", &mut stream_of(chunks), &limits, &staging).await
+                    receive_form(b"multipart/form-data; boundary=bench-boundary", &mut stream_of(chunks.clone()), &limits, &staging).await
                 });
                 black_box(taken.expect("a form"))
             });
         });
         group.bench_with_input(BenchmarkId::new("raw", name), &raw, |bencher, chunks| {
             bencher.iter(|| {
-                let taken = runtime.block_on(async { receive_raw(&mut stream_of(chunks), None, None, &limits, &staging).await });
+                let taken = runtime.block_on(async { receive_raw(&mut stream_of(chunks.clone()), None, None, &limits, &staging).await });
                 black_box(taken.expect("an image"))
             });
         });

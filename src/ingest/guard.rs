@@ -3,7 +3,7 @@
 //! multer pulls its stream until it is pending and searches its buffer from the start again, so left alone it buffers without bound.
 //! It must not know: fields' meaning, files, disks. Invariants: at most one piece of [`PIECE_BYTES`] is handed over per look, and only after
 //! multer found nothing more to do with what it has; outside field data at most [`FRAMING_BYTES`] are handed over between two parts; the end
-//! of the stream is shown in a poll of its own, after everything before it was searched. What a client gets is thus independent of how its
+//! of the stream comes in a poll of its own, after everything before it was searched. What a client gets is thus independent of how its
 //! bytes were cut into packets, and the buffer holds at most one piece, the framing budget and the rest of a piece: under 256 KiB.
 
 use std::{
@@ -62,15 +62,13 @@ struct Flow {
     /// Handed over since the last part began or ended; not counted while a part's data flow.
     framing_bytes: usize,
     in_data: bool,
-    /// The parser may take one piece in this poll.
+    /// The parser may look once more in this poll: at a piece, or at the end.
     open: bool,
-    /// Something was taken (a piece, or the knowledge of the end) in this poll.
+    /// It found something.
     taken: bool,
     /// The last poll found nothing to do with what the parser has; to ask it again without new bytes would only cost a search.
     searched: bool,
     ended: bool,
-    /// The end may be shown in this poll: it was known before the poll began.
-    show_end: bool,
     fault: Option<Fault>,
 }
 
@@ -90,7 +88,6 @@ impl Gate {
             taken: false,
             searched: false,
             ended: false,
-            show_end: false,
             fault: None,
         })))
     }
@@ -104,7 +101,6 @@ impl Gate {
         let mut flow = self.lock();
         flow.open = open;
         flow.taken = false;
-        flow.show_end = flow.ended;
     }
 
     fn enter(&self, in_data: bool) {
@@ -217,33 +213,29 @@ impl Stream for Guard<'_> {
         if held.is_empty() {
             mem::swap(held, behind);
         }
-        if held.is_empty() && flow.ended {
-            return if flow.show_end { Poll::Ready(None) } else { Poll::Pending };
-        }
-        if !flow.open {
+        if !mem::take(&mut flow.open) {
+            // One look in a poll. multer may ask a second time without searching what it gets: it gets nothing, nor the end, before the next.
             return Poll::Pending;
         }
         if held.is_empty() {
+            if flow.ended {
+                return Poll::Ready(None);
+            }
             if flow.fault.is_some() {
                 return Poll::Ready(Some(Err(Stopped)));
             }
-            let Poll::Ready(next) = body.as_mut().poll_next(cx) else {
-                // multer may ask a second time in one poll and not search what it gets: it gets nothing before the next poll.
-                flow.open = false;
-                return Poll::Pending;
-            };
+            let Poll::Ready(next) = body.as_mut().poll_next(cx) else { return Poll::Pending };
             flow.taken = true;
             match flow.count(next) {
                 Some(bytes) => *held = bytes,
                 None if flow.fault.is_some() => return Poll::Ready(Some(Err(Stopped))),
-                None => return Poll::Pending, // the end is shown in the next poll
+                None => return Poll::Ready(None),
             }
             if held.len() < SMALL_BYTES {
                 gather(body, held, behind, &mut flow, cx);
             }
         }
         flow.taken = true;
-        flow.open = false;
         let room = if flow.in_data { PIECE_BYTES } else { FRAMING_BYTES - flow.framing_bytes };
         if room == 0 {
             flow.fault = Some(Fault::Framing);
@@ -253,7 +245,6 @@ impl Stream for Guard<'_> {
         if !flow.in_data {
             flow.framing_bytes += piece.len();
         }
-        flow.show_end = false;
         Poll::Ready(Some(Ok(piece)))
     }
 }
@@ -388,7 +379,8 @@ mod tests {
     #[tokio::test]
     async fn field_data_pass_in_constant_memory() {
         const HEAD: &[u8] = b"--B\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n";
-        for fill in [&[b'x'; 1460][..], &[b'\r'; PIECE_BYTES], &[7; 1 << 20]] {
+        let near_boundaries = b"\r\n--A".repeat(300).leak();
+        for fill in [&[b'x'; 1460][..], &[b'\r'; PIECE_BYTES], &[7; 1 << 20], near_boundaries] {
             let (mut body, taken) = endless(HEAD, fill, 256 << 20);
             let mut parts = Parts::new(&mut body, Gate::new(u64::MAX), "B".into());
             let mut field = parts.next().await.expect("a part").expect("a part");

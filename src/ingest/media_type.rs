@@ -68,7 +68,7 @@ pub fn boundary(value: &[u8]) -> Result<String, Refusal> {
         let key = tail[..equals].trim_ascii_end();
         let (argument, after) = argument(tail[equals + 1..].trim_ascii_start()).ok_or_else(malformed)?;
         rest = after.trim_ascii_start();
-        if key.eq_ignore_ascii_case(b"boundary*") || key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"boundary*")) {
+        if key.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"boundary*")) {
             return Err(refuse("boundary is given in the extended form, expected boundary=".to_owned()));
         }
         if key.eq_ignore_ascii_case(b"boundary") && found.replace(argument).is_some() {

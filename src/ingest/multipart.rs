@@ -87,7 +87,7 @@ impl PartHead {
             let detail = format!("headers of a part have {header_bytes} bytes, limit is {PART_HEADER_BYTES}");
             return Err(Refusal::over(Code::MalformedMultipart, detail, PART_HEADER_BYTES as u64, Some(header_bytes as u64)).into());
         }
-        let Some(disposition) = headers.get(http::header::CONTENT_DISPOSITION) else {
+        let Some(disposition) = headers.get("content-disposition") else {
             return Err(Refusal::new(Code::MalformedMultipart, "a part has no content-disposition").into());
         };
         let disposition = parse_disposition(disposition.as_bytes())?;
