@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Names of fields that are no image options.
-const FIELDS: &[&str] = &["variant", "preset", "upload_preset", "process_type", "priority"];
+const FIELDS: &[&str] = &["variant", "preset", "upload_preset", "process_type", "priority", "unknown_fields"];
 
 /// The name of the variant that bare options make.
 const BARE_NAME: &str = "result";
@@ -32,6 +32,7 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
         UploadRequest { owner: String::new(), variants: Vec::new(), priority: Priority::Normal, metadata: Vec::new(), idempotency_key };
     let mut bare: Vec<(&str, &str)> = Vec::new();
     let mut priority_seen = false;
+    let keep_unknown = keeps_unknown(fields)?;
     for (name, value) in fields {
         match name.as_str() {
             "variant" => add(&mut request, variant(value, presets)?)?,
@@ -40,6 +41,7 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
                     add(&mut request, of_preset(preset, presets)?)?;
                 }
             }
+            "unknown_fields" => {}
             "priority" if priority_seen => return Err(bad("priority is given twice")),
             "priority" => {
                 priority_seen = true;
@@ -53,6 +55,8 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
                         return Err(bad(format!("option {name:?} is given twice")));
                     }
                     bare.push((name, value));
+                } else if keep_unknown {
+                    request.metadata.push((name.clone(), value.clone()));
                 } else {
                     return Err(unknown(name));
                 }
@@ -68,6 +72,19 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
         add(&mut request, of_preset("default", presets)?)?;
     }
     Ok(request)
+}
+
+/// `unknown_fields=metadata`: a form with fields of its own is taken as it is, and what it says is kept with the upload.
+fn keeps_unknown(fields: &[(String, String)]) -> Result<bool, Refusal> {
+    let mut keep = false;
+    for (_, value) in fields.iter().filter(|(name, _)| name == "unknown_fields") {
+        keep = match value.as_str() {
+            "metadata" => true,
+            "refuse" => false,
+            other => return Err(bad(format!("unknown_fields is {:?}, allowed are refuse and metadata", shortened(other)))),
+        };
+    }
+    Ok(keep)
 }
 
 fn add(request: &mut UploadRequest, variant: VariantRequest) -> Result<(), Refusal> {
@@ -150,6 +167,16 @@ mod tests {
         assert_eq!(names, ["a", "filter", "result"]);
         assert_eq!(request.priority, Priority::High);
         assert_eq!(request.metadata, [("album".to_owned(), "2026".to_owned())]);
+    }
+
+    #[test]
+    fn unknown_fields_are_kept_on_request_only() {
+        let fields = [("title", "cat"), ("widht", "1")];
+        assert!(read_pairs(&fields).is_err());
+        let request = read_pairs(&[fields[0], fields[1], ("unknown_fields", "metadata"), ("w", "10")]).expect("kept");
+        assert_eq!(request.metadata, fields.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(request.variants[0].name.as_str(), "result");
+        assert!(read_pairs(&[("unknown_fields", "yes")]).is_err());
     }
 
     #[test]
