@@ -1,1 +1,750 @@
-//! The contract of a catalog: what every back end must keep, as tests any of them can run.
+//! The contract of a catalog: what every back end must keep, as a suite any of them can run.
+//!
+//! Knows no back end: it goes through [`Catalog`] alone, with times it chooses itself. After every step of the work it
+//! counts all rows again and holds [`Catalog::totals`] against them.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Idempotency, JobDone, JobTiming, Lease, NewImage, NewJob, NewTask,
+    NewUpload, RejectedFile, Release, StoredVariant, TaskDone, TaskTiming, Totals, Voided,
+};
+use crate::{
+    clock::{IdSource as _, RandomIds},
+    domain::{
+        BlobId, Code, ImageId, JobId, JobState, LeaseToken, Priority, Refusal, TaskCode, TaskFailure, TaskId, TaskState, Timestamp,
+        UploadId, UploadState, VariantName,
+    },
+};
+
+/// Runs the whole suite against an empty catalog.
+///
+/// # Panics
+/// When the catalog breaks the contract; the message says where.
+pub async fn check(catalog: &dyn Catalog) {
+    let mut suite = Suite { catalog, uploads: Vec::new(), now: Timestamp::from_millis(1_790_000_000_000) };
+    assert_eq!(suite.totals().await, Totals::default(), "the suite wants an empty catalog");
+    suite.an_upload_reads_back().await;
+    suite.unknown_ids_are_none().await;
+    suite.the_same_bytes_share_a_blob().await;
+    suite.known_variants_complete_at_birth().await;
+    suite.idempotency_keys_replay_or_conflict().await;
+    suite.jobs_are_claimed_by_rank().await;
+    suite.a_claim_stops_at_what_does_not_fit().await;
+    suite.a_job_ends_as_its_tasks_did().await;
+    suite.what_is_told_twice_counts_once().await;
+    suite.the_same_variant_is_kept_once().await;
+    suite.the_same_result_bytes_are_kept_once().await;
+    suite.a_lost_lease_writes_nothing().await;
+    suite.a_failed_attempt_waits_until_due().await;
+    suite.the_last_attempt_fails_for_good().await;
+    suite.a_shutdown_gives_the_attempt_back().await;
+    suite.leases_are_renewed_and_expire().await;
+    suite.a_restart_voids_all_leases().await;
+    suite.too_many_crashes_fail_a_job().await;
+    suite.live_blobs_are_told_from_others().await;
+    suite.catalog.ping().await.expect("ping works");
+}
+
+struct Suite<'c> {
+    catalog: &'c dyn Catalog,
+    /// All that were recorded, for counting again.
+    uploads: Vec<UploadId>,
+    now: Timestamp,
+}
+
+fn uuid() -> Uuid {
+    RandomIds.new_id(Timestamp::from_millis(1_790_000_000_000))
+}
+
+/// A digest like no other.
+fn digest() -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[..16].copy_from_slice(uuid().as_bytes());
+    digest[16..].copy_from_slice(uuid().as_bytes());
+    digest
+}
+
+fn name(text: &str) -> VariantName {
+    text.parse().expect("the suite's names are legal")
+}
+
+fn failure(code: TaskCode) -> TaskFailure {
+    TaskFailure { code, detail: format!("made up: {code}") }
+}
+
+/// An image of its own bytes with one task for each of `variants`; the same name means the same spec everywhere.
+fn image(variants: &[&str]) -> NewImage {
+    let task = |variant: &&str| {
+        let mut spec_digest = [7; 32];
+        spec_digest[..variant.len()].copy_from_slice(variant.as_bytes());
+        NewTask {
+            id: TaskId::from_uuid(uuid()),
+            name: name(variant),
+            options: format!("w:320 ({variant})"),
+            spec: format!("resize:fit:320:0 ({variant})"),
+            spec_digest,
+            pipeline_version: 3,
+            format: "webp".into(),
+        }
+    };
+    NewImage {
+        id: ImageId::from_uuid(uuid()),
+        blob: BlobId::from_uuid(uuid()),
+        sha256: digest(),
+        bytes: 1_000,
+        filename: Some("cät.jpg".into()),
+        format: "jpeg".into(),
+        width_px: 640,
+        height_px: 480,
+        metadata: vec![("relativePath".into(), "a/cat.jpg".into())],
+        job: NewJob {
+            id: JobId::from_uuid(uuid()),
+            priority: Priority::Normal,
+            rank: 100,
+            cost_bytes: 10,
+            max_attempts: 3,
+            tasks: variants.iter().map(task).collect(),
+        },
+    }
+}
+
+fn stored() -> StoredVariant {
+    StoredVariant {
+        blob: BlobId::from_uuid(uuid()),
+        bytes: 77,
+        sha256: digest(),
+        width_px: 320,
+        height_px: 240,
+        format: "webp".into(),
+        quality: Some(80),
+    }
+}
+
+impl Suite<'_> {
+    fn upload_of(&self, images: Vec<NewImage>) -> NewUpload {
+        NewUpload {
+            id: UploadId::from_uuid(uuid()),
+            owner: "ada".into(),
+            received_at: self.now,
+            metadata: Vec::new(),
+            rejected: Vec::new(),
+            images,
+            idempotency: None,
+        }
+    }
+
+    async fn accept(&mut self, upload: NewUpload) -> Accepted {
+        let accepted = self.catalog.accept_upload(upload).await.expect("accept_upload works");
+        if !accepted.replayed {
+            self.uploads.push(accepted.upload.id);
+        }
+        let read = self.catalog.upload(accepted.upload.id).await.expect("upload works");
+        assert_eq!(format!("{:?}", Some(&accepted.upload)), format!("{:?}", read.as_ref()), "what is answered is what is read");
+        self.recount().await;
+        accepted
+    }
+
+    async fn accept_image(&mut self, image: NewImage) -> Accepted {
+        let upload = self.upload_of(vec![image]);
+        self.accept(upload).await
+    }
+
+    async fn claim(&mut self, limit: u32, budget_bytes: u64) -> Claimed {
+        let claim = Claim {
+            owner: "worker-1".into(),
+            limit,
+            budget_bytes,
+            now: self.now,
+            lease: Duration::from_secs(60),
+            tokens: (0..limit).map(|_| LeaseToken::from_uuid(uuid())).collect(),
+        };
+        let claimed = self.catalog.claim_jobs(claim).await.expect("claim_jobs works");
+        self.recount().await;
+        claimed
+    }
+
+    async fn claim_one(&mut self) -> ClaimedJob {
+        let mut claimed = self.claim(1, u64::MAX).await;
+        assert_eq!(claimed.jobs.len(), 1, "one job is waiting");
+        claimed.jobs.remove(0)
+    }
+
+    async fn nothing_waits(&mut self) {
+        let claimed = self.claim(10, u64::MAX).await;
+        assert!(claimed.jobs.is_empty(), "nothing is due: {claimed:?}");
+        assert_eq!(claimed.blocked_bytes, None);
+    }
+
+    fn done(&self, task: TaskId, outcome: Result<StoredVariant, TaskFailure>) -> TaskDone {
+        let timing = TaskTiming {
+            transform: Duration::from_nanos(1_900_123),
+            encode: Duration::from_micros(4_200),
+            store: Duration::from_micros(400),
+        };
+        TaskDone { task, at: self.now, outcome, timing }
+    }
+
+    fn job_done(&self) -> JobDone {
+        let timing = JobTiming {
+            queue: Duration::from_nanos(3_100_001),
+            read: Duration::from_micros(800),
+            decode: Duration::from_micros(21_000),
+            cpu: Duration::from_micros(31_500),
+            total: Duration::from_micros(34_400),
+        };
+        JobDone { at: self.now, timing, peak_bytes: 15_728_640 }
+    }
+
+    /// Completes all tasks of a claimed job, then the job.
+    async fn complete(&mut self, job: &ClaimedJob) -> Vec<StoredVariant> {
+        let mut all = Vec::new();
+        for task in &job.tasks {
+            let stored = stored();
+            let finished = self.catalog.finish_task(job.lease, self.done(task.id, Ok(stored.clone()))).await.expect("finish_task works");
+            assert_eq!(finished.surplus, None);
+            all.push(stored);
+        }
+        let finished = self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+        assert_eq!(finished.job, JobState::Completed);
+        self.recount().await;
+        all
+    }
+
+    /// Claims and completes until nothing waits.
+    async fn drain(&mut self) {
+        loop {
+            let claimed = self.claim(10, u64::MAX).await;
+            if claimed.jobs.is_empty() {
+                return;
+            }
+            for job in &claimed.jobs {
+                for task in &job.tasks {
+                    let done = self.done(task.id, Ok(stored()));
+                    self.catalog.finish_task(job.lease, done).await.expect("finish_task works");
+                }
+                self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+            }
+        }
+    }
+
+    async fn job_state(&self, job: JobId) -> JobState {
+        self.catalog.job(job).await.expect("job works").expect("the job is there").state
+    }
+
+    async fn totals(&self) -> Totals {
+        self.catalog.totals().await.expect("totals works")
+    }
+
+    /// Counts everything again from the views.
+    async fn recount(&self) {
+        let mut counted = Totals::default();
+        for id in &self.uploads {
+            let upload = self.catalog.upload(*id).await.expect("upload works").expect("the upload is there");
+            counted.uploads += 1;
+            for (image, job) in &upload.images {
+                counted.bytes_received += image.bytes;
+                counted.queued_jobs += u64::from(job.state == JobState::Queued);
+                counted.running_jobs += u64::from(job.state == JobState::Running);
+                assert_eq!(job.finished_at.is_some(), job.state.is_final(), "{job:?}");
+                for task in &job.tasks {
+                    match task.state {
+                        TaskState::Completed => counted.completed_tasks += 1,
+                        TaskState::Failed => counted.failed_tasks += 1,
+                        TaskState::Cancelled => counted.cancelled_tasks += 1,
+                        TaskState::Queued | TaskState::Running => counted.pending_tasks += 1,
+                    }
+                    assert_eq!(task.result.is_some(), task.state == TaskState::Completed, "{task:?}");
+                    if let (Some(timing), TaskState::Completed | TaskState::Failed) = (task.timing, task.state) {
+                        let worked = timing.transform + timing.encode + timing.store;
+                        counted.task_micros += u64::try_from(worked.as_micros()).expect("small");
+                    }
+                }
+            }
+        }
+        assert_eq!(self.totals().await, counted, "the totals are what the rows say");
+    }
+
+    async fn an_upload_reads_back(&mut self) {
+        let (mut first, second) = (image(&["thumb", "soft"]), image(&["thumb"]));
+        first.job.priority = Priority::High;
+        let mut upload = self.upload_of(vec![first.clone(), second.clone()]);
+        upload.metadata = vec![("k".into(), "v".into()), ("k".into(), "\"again\"".into())];
+        upload.rejected = vec![
+            RejectedFile { filename: None, refusal: Refusal::new(Code::UnsupportedFormat, "no image we read") },
+            RejectedFile { filename: Some("b.png".into()), refusal: Refusal::over(Code::TooLarge, "too large", 5, Some(u64::MAX)) },
+        ];
+        let accepted = self.accept(upload.clone()).await;
+        assert!(!accepted.replayed && accepted.surplus.is_empty());
+        let view = accepted.upload;
+        assert_eq!((view.id, view.owner.as_str(), view.received_at), (upload.id, "ada", self.now));
+        assert_eq!((view.state, &view.metadata, &view.rejected), (UploadState::Processing, &upload.metadata, &upload.rejected));
+        assert_eq!(view.images.iter().map(|(image, _)| image.id).collect::<Vec<_>>(), [first.id, second.id], "in the order they came");
+
+        let (seen, job) = &view.images[0];
+        assert_eq!((seen.upload, seen.owner.as_str(), seen.blob, seen.bytes), (upload.id, "ada", first.blob, first.bytes));
+        assert_eq!((seen.sha256, &seen.filename, &seen.format), (first.sha256, &first.filename, &first.format));
+        assert_eq!((seen.width_px, seen.height_px, seen.duplicate, seen.received_at), (640, 480, false, self.now));
+        assert_eq!((job.id, job.upload, job.image, job.state), (first.job.id, upload.id, first.id, JobState::Queued));
+        assert_eq!((job.attempt, job.max_attempts, job.priority, job.queued_at), (0, 3, Priority::High, self.now));
+        assert_eq!((job.due_at, job.started_at, job.finished_at, job.timing), (None, None, None, None));
+        assert_eq!((job.peak_bytes, &job.failure), (None, &None));
+        for (task, wanted) in job.tasks.iter().zip(&first.job.tasks) {
+            assert_eq!((task.id, &task.name, &task.options, &task.spec), (wanted.id, &wanted.name, &wanted.options, &wanted.spec));
+            assert_eq!((&task.format, task.state, &task.result), (&wanted.format, TaskState::Queued, &None));
+            assert_eq!((task.timing, &task.failure), (None, &None));
+        }
+        assert_eq!(job.tasks.len(), 2);
+
+        let alone = self.catalog.job(job.id).await.expect("job works");
+        assert_eq!(format!("{alone:?}"), format!("{:?}", Some(job)));
+        let alone = self.catalog.image(seen.id).await.expect("image works");
+        assert_eq!(format!("{alone:?}"), format!("{:?}", Some(seen)));
+        let variant = self.catalog.variant(first.id, &name("soft")).await.expect("variant works").expect("is there");
+        assert_eq!((variant.owner.as_str(), &variant.filename, variant.task.id), ("ada", &first.filename, first.job.tasks[1].id));
+        assert_eq!(format!("{:?}", variant.job), format!("{job:?}"), "a variant comes with its whole job");
+        self.drain().await;
+        let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+        assert_eq!(view.state, UploadState::Completed);
+    }
+
+    async fn unknown_ids_are_none(&mut self) {
+        assert!(self.catalog.upload(UploadId::from_uuid(uuid())).await.expect("upload works").is_none());
+        assert!(self.catalog.job(JobId::from_uuid(uuid())).await.expect("job works").is_none());
+        assert!(self.catalog.image(ImageId::from_uuid(uuid())).await.expect("image works").is_none());
+        let known = image(&["thumb"]);
+        self.accept_image(known.clone()).await;
+        assert!(self.catalog.variant(ImageId::from_uuid(uuid()), &name("thumb")).await.expect("variant works").is_none());
+        assert!(self.catalog.variant(known.id, &name("other")).await.expect("variant works").is_none());
+        self.drain().await;
+    }
+
+    async fn the_same_bytes_share_a_blob(&mut self) {
+        let first = image(&["thumb"]);
+        let (mut again, mut twin) = (image(&["thumb"]), image(&["soft"]));
+        (again.sha256, twin.sha256) = (first.sha256, first.sha256);
+        // Twice in one request.
+        let upload = self.upload_of(vec![first.clone(), again.clone()]);
+        let accepted = self.accept(upload).await;
+        assert_eq!(accepted.surplus, [again.blob]);
+        let blobs: Vec<_> = accepted.upload.images.iter().map(|(image, _)| (image.blob, image.duplicate)).collect();
+        assert_eq!(blobs, [(first.blob, false), (first.blob, true)]);
+        // In another request, while the work is not done.
+        let accepted = self.accept_image(twin.clone()).await;
+        assert_eq!(accepted.surplus, [twin.blob]);
+        assert_eq!((accepted.upload.images[0].0.blob, accepted.upload.images[0].0.duplicate), (first.blob, true));
+        assert_eq!(accepted.upload.images[0].1.state, JobState::Queued);
+        self.drain().await;
+    }
+
+    async fn known_variants_complete_at_birth(&mut self) {
+        let first = image(&["thumb", "soft"]);
+        self.accept_image(first.clone()).await;
+        let job = self.claim_one().await;
+        let made = self.complete(&job).await;
+        // All known: the job is born completed and nothing waits.
+        let mut same = image(&["soft", "thumb"]);
+        same.sha256 = first.sha256;
+        let accepted = self.accept_image(same.clone()).await;
+        assert_eq!((accepted.upload.state, accepted.surplus.as_slice()), (UploadState::Completed, [same.blob].as_slice()));
+        let born = &accepted.upload.images[0].1;
+        assert_eq!((born.state, born.attempt, born.finished_at, born.timing), (JobState::Completed, 0, Some(self.now), None));
+        let results: Vec<_> = born.tasks.iter().map(|task| (task.state, task.result.clone(), task.timing)).collect();
+        let completed = |made: &StoredVariant| (TaskState::Completed, Some(made.clone()), None);
+        assert_eq!(results, [completed(&made[1]), completed(&made[0])]);
+        self.nothing_waits().await;
+        // One known, one not, one of another pipeline: the job has two tasks to do.
+        let mut more = image(&["thumb", "large", "soft"]);
+        more.sha256 = first.sha256;
+        more.job.tasks[2].pipeline_version += 1;
+        let accepted = self.accept_image(more.clone()).await;
+        let states: Vec<_> = accepted.upload.images[0].1.tasks.iter().map(|task| task.state).collect();
+        assert_eq!(states, [TaskState::Completed, TaskState::Queued, TaskState::Queued]);
+        let job = self.claim_one().await;
+        assert_eq!(job.tasks.iter().map(|task| task.id).collect::<Vec<_>>(), [more.job.tasks[1].id, more.job.tasks[2].id]);
+        assert_eq!(job.blob, first.blob);
+        self.complete(&job).await;
+    }
+
+    async fn idempotency_keys_replay_or_conflict(&mut self) {
+        let key = |fingerprint| Some(Idempotency { key: "key-1".into(), fingerprint });
+        let mut first = self.upload_of(vec![image(&["thumb"])]);
+        first.idempotency = key([1; 32]);
+        self.accept(first.clone()).await;
+        let mut again = self.upload_of(vec![image(&["thumb"]), image(&["thumb"])]);
+        again.idempotency = key([1; 32]);
+        let replayed = self.accept(again.clone()).await;
+        assert!(replayed.replayed);
+        assert_eq!(replayed.upload.id, first.id);
+        assert_eq!(replayed.surplus, [again.images[0].blob, again.images[1].blob]);
+        assert!(self.catalog.upload(again.id).await.expect("upload works").is_none(), "nothing new was recorded");
+        let mut other = self.upload_of(vec![image(&["thumb"])]);
+        other.idempotency = key([2; 32]);
+        let refused = self.catalog.accept_upload(other.clone()).await;
+        assert!(matches!(refused, Err(CatalogError::IdempotencyConflict)), "{refused:?}");
+        self.recount().await;
+        other.owner = "bob".into();
+        assert!(!self.accept(other).await.replayed, "keys are each owner's own");
+        self.drain().await;
+    }
+
+    async fn jobs_are_claimed_by_rank(&mut self) {
+        let mut images: Vec<_> = (0..4).map(|_| image(&["thumb"])).collect();
+        for (image, rank) in images.iter_mut().zip([30, -5, 20, 10]) {
+            image.job.rank = rank;
+        }
+        let upload = self.upload_of(images.clone());
+        self.accept(upload.clone()).await;
+        let ids = |claimed: &Claimed| claimed.jobs.iter().map(|job| job.lease.job).collect::<Vec<_>>();
+        let first = self.claim(2, u64::MAX).await;
+        assert_eq!(ids(&first), [images[1].job.id, images[3].job.id]);
+        assert_ne!(first.jobs[0].lease.token, first.jobs[1].lease.token);
+        let job = &first.jobs[0];
+        assert_eq!((job.upload, job.image, job.blob, job.bytes), (upload.id, images[1].id, images[1].blob, 1_000));
+        assert_eq!((job.cost_bytes, job.attempt, job.max_attempts, job.crashes, job.queued_at), (10, 1, 3, 0, self.now));
+        let (task, wanted) = (&job.tasks[0], &images[1].job.tasks[0]);
+        assert_eq!((task.id, &task.name, &task.spec, job.tasks.len()), (wanted.id, &wanted.name, &wanted.spec, 1));
+        let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+        assert_eq!((view.state, view.attempt, view.started_at), (JobState::Running, 1, Some(self.now)));
+        assert_eq!(view.tasks[0].state, TaskState::Running);
+        // A job is never given twice; fewer tokens than the limit mean fewer jobs.
+        let claim = Claim {
+            owner: "worker-2".into(),
+            limit: 5,
+            budget_bytes: u64::MAX,
+            now: self.now,
+            lease: Duration::from_secs(60),
+            tokens: vec![LeaseToken::from_uuid(uuid())],
+        };
+        let second = self.catalog.claim_jobs(claim).await.expect("claim_jobs works");
+        assert_eq!(ids(&second), [images[2].job.id]);
+        let third = self.claim(5, u64::MAX).await;
+        assert_eq!(ids(&third), [images[0].job.id]);
+        assert!(self.claim(0, u64::MAX).await.jobs.is_empty());
+        self.nothing_waits().await;
+        for job in first.jobs.iter().chain(&second.jobs).chain(&third.jobs) {
+            self.complete(job).await;
+        }
+    }
+
+    async fn a_claim_stops_at_what_does_not_fit(&mut self) {
+        let mut images: Vec<_> = (0..3).map(|_| image(&["thumb"])).collect();
+        for (image, (rank, cost_bytes)) in images.iter_mut().zip([(1, 40), (2, 100), (3, 10)]) {
+            (image.job.rank, image.job.cost_bytes) = (rank, cost_bytes);
+        }
+        let upload = self.upload_of(images.clone());
+        self.accept(upload).await;
+        let first = self.claim(3, 139).await;
+        assert_eq!(first.jobs.len(), 1, "the third would fit, but must not overtake");
+        assert_eq!(first.blocked_bytes, Some(100));
+        let none = self.claim(3, 99).await;
+        assert_eq!((none.jobs.len(), none.blocked_bytes), (0, Some(100)));
+        let rest = self.claim(3, 110).await;
+        assert_eq!(rest.jobs.iter().map(|job| job.cost_bytes).collect::<Vec<_>>(), [100, 10], "a budget may be used to the last byte");
+        assert_eq!(rest.blocked_bytes, None);
+        for job in first.jobs.iter().chain(&rest.jobs) {
+            self.complete(job).await;
+        }
+    }
+
+    async fn a_job_ends_as_its_tasks_did(&mut self) {
+        use TaskCode::{Cancelled, MalformedImage};
+        let cases: [(&[Option<TaskCode>], JobState, UploadState); 5] = [
+            (&[None, None], JobState::Completed, UploadState::Completed),
+            (&[None, Some(MalformedImage)], JobState::Partial, UploadState::Partial),
+            (&[Some(MalformedImage), Some(Cancelled)], JobState::Failed, UploadState::Failed),
+            (&[Some(Cancelled), Some(Cancelled)], JobState::Cancelled, UploadState::Cancelled),
+            (&[Some(MalformedImage), None], JobState::Partial, UploadState::Partial),
+        ];
+        for (outcomes, job_state, upload_state) in cases {
+            let upload = self.upload_of(vec![image(&["thumb", "soft"])]);
+            self.accept(upload.clone()).await;
+            let job = self.claim_one().await;
+            let early = self.catalog.finish_job(job.lease, self.job_done()).await;
+            assert!(matches!(early, Err(CatalogError::Backend(_))), "a job with unfinished tasks cannot end: {early:?}");
+            self.now = self.now.after(Duration::from_millis(5));
+            let mut wanted = Vec::new();
+            for (task, outcome) in job.tasks.iter().zip(outcomes) {
+                let outcome = outcome.map_or_else(|| Ok(stored()), |code| Err(failure(code)));
+                let done = self.done(task.id, outcome.clone());
+                self.catalog.finish_task(job.lease, done.clone()).await.expect("finish_task works");
+                self.recount().await;
+                wanted.push((outcome, done.timing));
+            }
+            assert_eq!(self.job_state(job.lease.job).await, JobState::Running, "a job ends when it is told to");
+            let finished = self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+            assert_eq!((finished.job, finished.upload), (job_state, upload_state));
+            self.recount().await;
+            let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+            let seen = &view.images[0].1;
+            assert_eq!((view.state, seen.state, seen.finished_at), (upload_state, job_state, Some(self.now)));
+            assert_eq!((seen.timing, seen.peak_bytes, &seen.failure), (Some(self.job_done().timing), Some(15_728_640), &None));
+            for (task, (outcome, timing)) in seen.tasks.iter().zip(wanted) {
+                assert_eq!((task.result.clone().ok_or(()), task.timing), (outcome.clone().map_err(|_| ()), Some(timing)));
+                assert_eq!(task.failure, outcome.err());
+            }
+        }
+        // An upload ends with the last of its jobs.
+        let upload = self.upload_of(vec![image(&["thumb"]), image(&["thumb"])]);
+        self.accept(upload).await;
+        let mut claimed = self.claim(2, u64::MAX).await;
+        let last = claimed.jobs.pop().expect("two jobs");
+        let done = self.done(claimed.jobs[0].tasks[0].id, Ok(stored()));
+        self.catalog.finish_task(claimed.jobs[0].lease, done).await.expect("finish_task works");
+        let finished = self.catalog.finish_job(claimed.jobs[0].lease, self.job_done()).await.expect("finish_job works");
+        assert_eq!((finished.job, finished.upload), (JobState::Completed, UploadState::Processing));
+        self.complete(&last).await;
+    }
+
+    async fn what_is_told_twice_counts_once(&mut self) {
+        self.accept_image(image(&["thumb", "soft"])).await;
+        let job = self.claim_one().await;
+        let done = self.done(job.tasks[0].id, Ok(stored()));
+        for _ in 0..2 {
+            let finished = self.catalog.finish_task(job.lease, done.clone()).await.expect("finish_task works");
+            assert_eq!(finished.surplus, None, "the bytes are in use");
+            self.recount().await;
+        }
+        let other = stored();
+        let late = self.done(job.tasks[0].id, Ok(other.clone()));
+        assert_eq!(self.catalog.finish_task(job.lease, late).await.expect("finish_task works").surplus, Some(other.blob));
+        let failed = self.done(job.tasks[1].id, Err(failure(TaskCode::Timeout)));
+        self.catalog.finish_task(job.lease, failed).await.expect("finish_task works");
+        let other = stored();
+        let late = self.done(job.tasks[1].id, Ok(other.clone()));
+        assert_eq!(self.catalog.finish_task(job.lease, late).await.expect("finish_task works").surplus, Some(other.blob));
+        let stranger = self.done(TaskId::from_uuid(uuid()), Ok(stored()));
+        assert!(matches!(self.catalog.finish_task(job.lease, stranger).await, Err(CatalogError::Backend(_))), "no task of this job");
+        self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+        let again = self.catalog.finish_job(job.lease, self.job_done()).await;
+        assert!(matches!(again, Err(CatalogError::LeaseLost)), "{again:?}");
+        self.recount().await;
+    }
+
+    async fn the_same_variant_is_kept_once(&mut self) {
+        let first = image(&["thumb"]);
+        let mut twin = image(&["thumb"]);
+        twin.sha256 = first.sha256;
+        let upload = self.upload_of(vec![first, twin.clone()]);
+        self.accept(upload).await;
+        let claimed = self.claim(2, u64::MAX).await;
+        let (winner, loser) = (stored(), stored());
+        let mut surplus = Vec::new();
+        for (job, stored) in claimed.jobs.iter().zip([&winner, &loser]) {
+            let done = self.done(job.tasks[0].id, Ok(stored.clone()));
+            surplus.push(self.catalog.finish_task(job.lease, done).await.expect("finish_task works").surplus);
+            self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+        }
+        assert_eq!(surplus, [None, Some(loser.blob)]);
+        for job in &claimed.jobs {
+            let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+            assert_eq!(view.tasks[0].result.as_ref(), Some(&winner));
+        }
+        self.recount().await;
+    }
+
+    async fn the_same_result_bytes_are_kept_once(&mut self) {
+        self.accept_image(image(&["thumb", "soft"])).await;
+        let job = self.claim_one().await;
+        let (first, mut second) = (stored(), stored());
+        second.sha256 = first.sha256;
+        second.width_px = 99;
+        let done = self.done(job.tasks[0].id, Ok(first.clone()));
+        assert_eq!(self.catalog.finish_task(job.lease, done).await.expect("finish_task works").surplus, None);
+        let done = self.done(job.tasks[1].id, Ok(second.clone()));
+        assert_eq!(self.catalog.finish_task(job.lease, done).await.expect("finish_task works").surplus, Some(second.blob));
+        self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+        let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+        let seen = view.tasks[1].result.clone().expect("has a result");
+        assert_eq!((seen.blob, seen.width_px), (first.blob, 99), "the bytes are shared, what is said of them is not");
+        self.recount().await;
+    }
+
+    async fn a_lost_lease_writes_nothing(&mut self) {
+        let image = image(&["thumb"]);
+        self.accept_image(image.clone()).await;
+        let release = || Release { at: self.now, due: self.now, failure: None };
+        let never = Lease { job: image.job.id, token: LeaseToken::from_uuid(uuid()) };
+        self.all_refused(never, image.job.tasks[0].id, release()).await;
+        let job = self.claim_one().await;
+        self.all_refused(never, job.tasks[0].id, Release { at: self.now, due: self.now, failure: None }).await;
+        let nobody = Lease { job: JobId::from_uuid(uuid()), token: job.lease.token };
+        self.all_refused(nobody, job.tasks[0].id, Release { at: self.now, due: self.now, failure: None }).await;
+        assert_eq!(self.job_state(job.lease.job).await, JobState::Running);
+        self.complete(&job).await;
+        self.all_refused(job.lease, job.tasks[0].id, Release { at: self.now, due: self.now, failure: None }).await;
+        assert_eq!(self.job_state(job.lease.job).await, JobState::Completed);
+    }
+
+    async fn all_refused(&self, lease: Lease, task: TaskId, release: Release) {
+        for outcome in [Ok(stored()), Err(failure(TaskCode::Timeout))] {
+            let refused = self.catalog.finish_task(lease, self.done(task, outcome)).await;
+            assert!(matches!(refused, Err(CatalogError::LeaseLost)), "{refused:?}");
+        }
+        let refused = self.catalog.finish_job(lease, self.job_done()).await;
+        assert!(matches!(refused, Err(CatalogError::LeaseLost)), "{refused:?}");
+        let refused = self.catalog.release_job(lease, release).await;
+        assert!(matches!(refused, Err(CatalogError::LeaseLost)), "{refused:?}");
+        assert_eq!(self.catalog.renew_leases(&[lease], self.now).await.expect("renew_leases works"), []);
+        self.recount().await;
+    }
+
+    async fn a_failed_attempt_waits_until_due(&mut self) {
+        self.accept_image(image(&["thumb", "soft"])).await;
+        let job = self.claim_one().await;
+        // What was done in the first attempt stays done.
+        let kept = stored();
+        self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(kept.clone()))).await.expect("finish_task works");
+        let due = self.now.after(Duration::from_secs(10));
+        let release = Release { at: self.now, due, failure: Some(failure(TaskCode::Storage)) };
+        self.catalog.release_job(job.lease, release).await.expect("release_job works");
+        self.recount().await;
+        let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+        assert_eq!((view.state, view.attempt, view.due_at), (JobState::Queued, 1, Some(due)));
+        assert_eq!(view.failure, Some(failure(TaskCode::Storage)));
+        assert_eq!((view.tasks[0].state, view.tasks[1].state), (TaskState::Completed, TaskState::Queued));
+        assert_eq!(self.catalog.next_due().await.expect("next_due works"), Some(due));
+        self.nothing_waits().await;
+        self.now = Timestamp::from_millis(due.as_millis() - 1);
+        self.nothing_waits().await;
+        self.now = due;
+        let again = self.claim_one().await;
+        assert_eq!((again.attempt, again.crashes, again.tasks.len()), (2, 0, 1));
+        assert_eq!(again.tasks[0].id, job.tasks[1].id);
+        assert_eq!(self.catalog.next_due().await.expect("next_due works"), None);
+        self.complete(&again).await;
+        let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+        assert_eq!((view.state, view.due_at, &view.failure), (JobState::Completed, None, &None), "a failure that passed is forgotten");
+        assert_eq!(view.tasks[0].result.as_ref(), Some(&kept));
+    }
+
+    async fn the_last_attempt_fails_for_good(&mut self) {
+        for first_completes in [true, false] {
+            let mut image = image(&["thumb", "soft"]);
+            image.job.max_attempts = 2;
+            let upload = self.upload_of(vec![image]);
+            self.accept(upload.clone()).await;
+            for attempt in 1..=2 {
+                let job = self.claim_one().await;
+                assert_eq!(job.attempt, attempt);
+                if first_completes && attempt == 2 {
+                    self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(stored()))).await.expect("finish_task works");
+                }
+                let release = Release { at: self.now, due: self.now, failure: Some(failure(TaskCode::Storage)) };
+                self.catalog.release_job(job.lease, release).await.expect("release_job works");
+                self.recount().await;
+            }
+            self.nothing_waits().await;
+            let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+            let job = &view.images[0].1;
+            let (upload_state, job_state) =
+                if first_completes { (UploadState::Partial, JobState::Partial) } else { (UploadState::Failed, JobState::Failed) };
+            assert_eq!((view.state, job.state, job.attempt, job.finished_at), (upload_state, job_state, 2, Some(self.now)));
+            assert_eq!((&job.failure, &job.tasks[1].failure), (&Some(failure(TaskCode::Storage)), &Some(failure(TaskCode::Storage))));
+            assert_eq!(job.tasks[1].state, TaskState::Failed);
+        }
+    }
+
+    async fn a_shutdown_gives_the_attempt_back(&mut self) {
+        self.accept_image(image(&["thumb"])).await;
+        for _ in 0..5 {
+            let job = self.claim_one().await;
+            assert_eq!(job.attempt, 1);
+            let release = Release { at: self.now, due: self.now, failure: None };
+            self.catalog.release_job(job.lease, release).await.expect("release_job works");
+            let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+            assert_eq!((view.state, view.attempt, view.failure), (JobState::Queued, 0, None));
+            self.recount().await;
+        }
+        self.drain().await;
+    }
+
+    async fn leases_are_renewed_and_expire(&mut self) {
+        let upload = self.upload_of(vec![image(&["thumb"]), image(&["thumb"])]);
+        self.accept(upload).await;
+        let claimed = self.claim(2, u64::MAX).await;
+        let (kept, lost) = (&claimed.jobs[0], &claimed.jobs[1]);
+        let end = self.now.after(Duration::from_secs(60));
+        let voided = self.catalog.expire_leases(end, 3).await.expect("expire_leases works");
+        assert_eq!(voided, Voided::default(), "a lease that ends now has not ended before now");
+        let stranger = Lease { job: lost.lease.job, token: LeaseToken::from_uuid(uuid()) };
+        let renewed = self.catalog.renew_leases(&[stranger, kept.lease], end.after(Duration::from_secs(60))).await;
+        assert_eq!(renewed.expect("renew_leases works"), [kept.lease]);
+        assert_eq!(self.catalog.renew_leases(&[], end).await.expect("renew_leases works"), []);
+        self.now = end.after(Duration::from_millis(1));
+        let voided = self.catalog.expire_leases(self.now, 3).await.expect("expire_leases works");
+        assert_eq!(voided, Voided { requeued: vec![lost.lease.job], failed: Vec::new() });
+        self.recount().await;
+        let late = self.catalog.finish_task(lost.lease, self.done(lost.tasks[0].id, Ok(stored()))).await;
+        assert!(matches!(late, Err(CatalogError::LeaseLost)), "{late:?}");
+        let again = self.claim_one().await;
+        assert_eq!((again.lease.job, again.attempt, again.crashes), (lost.lease.job, 1, 1), "a crash is no attempt");
+        self.complete(&again).await;
+        self.complete(kept).await;
+    }
+
+    async fn a_restart_voids_all_leases(&mut self) {
+        let upload = self.upload_of(vec![image(&["thumb"]), image(&["thumb"]), image(&["thumb"])]);
+        self.accept(upload).await;
+        let claimed = self.claim(2, u64::MAX).await;
+        let mut voided = self.catalog.void_leases(self.now, 3).await.expect("void_leases works");
+        let mut running: Vec<_> = claimed.jobs.iter().map(|job| job.lease.job).collect();
+        running.sort();
+        voided.requeued.sort();
+        assert_eq!(voided, Voided { requeued: running, failed: Vec::new() });
+        self.recount().await;
+        let again = self.claim(5, u64::MAX).await;
+        assert_eq!(again.jobs.iter().map(|job| job.crashes).sum::<u32>(), 2, "all are due at once, two of the three crashed");
+        for job in &again.jobs {
+            self.complete(job).await;
+        }
+        assert_eq!(self.catalog.void_leases(self.now, 3).await.expect("void_leases works"), Voided::default());
+    }
+
+    async fn too_many_crashes_fail_a_job(&mut self) {
+        self.accept_image(image(&["thumb", "soft"])).await;
+        for crashes in 0..2 {
+            let job = self.claim_one().await;
+            assert_eq!((job.crashes, job.attempt), (crashes, 1));
+            if crashes == 1 {
+                self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(stored()))).await.expect("finish_task works");
+            }
+            let voided = self.catalog.void_leases(self.now, 2).await.expect("void_leases works");
+            assert_eq!(voided, Voided { requeued: vec![job.lease.job], failed: Vec::new() });
+        }
+        let job = self.claim_one().await;
+        self.now = self.now.after(Duration::from_secs(3_600));
+        let voided = self.catalog.expire_leases(self.now, 2).await.expect("expire_leases works");
+        assert_eq!(voided, Voided { requeued: Vec::new(), failed: vec![job.lease.job] });
+        self.recount().await;
+        self.nothing_waits().await;
+        let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+        assert_eq!((view.state, view.finished_at), (JobState::Partial, Some(self.now)), "one task was completed before");
+        let failure = view.failure.expect("says why");
+        assert_eq!(failure.code, TaskCode::Internal);
+        assert!(failure.detail.contains('3') && failure.detail.contains("limit is 2"), "{failure:?}");
+        assert_eq!(view.tasks[1].failure.as_ref(), Some(&failure));
+    }
+
+    async fn live_blobs_are_told_from_others(&mut self) {
+        let (first, mut twin) = (image(&["thumb"]), image(&["thumb"]));
+        twin.sha256 = first.sha256;
+        let upload = self.upload_of(vec![first.clone(), twin.clone()]);
+        self.accept(upload).await;
+        let claimed = self.claim(2, u64::MAX).await;
+        let made = self.complete(&claimed.jobs[0]).await;
+        self.catalog.finish_task(claimed.jobs[1].lease, self.done(claimed.jobs[1].tasks[0].id, Ok(stored()))).await.expect("works");
+        self.catalog.finish_job(claimed.jobs[1].lease, self.job_done()).await.expect("finish_job works");
+        let mut asked = vec![first.blob, twin.blob, made[0].blob];
+        asked.extend((0..1_200).map(|_| BlobId::from_uuid(uuid())));
+        let mut live = self.catalog.live_blobs(&asked).await.expect("live_blobs works");
+        let mut wanted = vec![first.blob, made[0].blob];
+        live.sort();
+        wanted.sort();
+        assert_eq!(live, wanted, "an original and a variant's bytes are live, surplus and unknown blobs are not");
+        assert_eq!(self.catalog.live_blobs(&[]).await.expect("live_blobs works"), []);
+        self.recount().await;
+    }
+}

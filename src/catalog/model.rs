@@ -269,6 +269,8 @@ pub struct JobFinished {
 /// A job is given back.
 #[derive(Clone, Debug)]
 pub struct Release {
+    /// Now: when the job ended, should this have been its last attempt.
+    pub at: Timestamp,
     /// Due again.
     pub due: Timestamp,
     /// The passing failure; `None`: the service is stopping and the attempt does not count.

@@ -1,1 +1,248 @@
-//! The embedded catalog: SQLite through sqlx.
+//! The embedded catalog: SQLite through sqlx, one file beside the blobs.
+//!
+//! Writes go through one task that commits what waits together ([`writer`]); reads have connections of their own and
+//! are one statement each. What was answered survives the loss of power (write-ahead log, `synchronous = FULL`).
+
+mod accept;
+mod columns;
+mod totals;
+mod views;
+mod work;
+mod writer;
+
+use std::{
+    fs::OpenOptions,
+    io::ErrorKind,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sqlx::{
+    ConnectOptions as _, Connection as _, SqlSafeStr as _, SqliteConnection, SqlitePool,
+    migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    Accepted, Catalog, CatalogError, Claim, Claimed, ImageView, JobDone, JobFinished, JobView, Lease, NewUpload, Release, TaskDone,
+    TaskFinished, Totals, UploadView, VariantView, Voided,
+};
+use crate::domain::{BlobId, ImageId, JobId, Timestamp, UploadId, VariantName};
+use writer::Writer;
+
+/// Connections that read. Their statements are short; more would only wait for a core.
+const READERS: u32 = 3;
+/// How long a statement waits for another process's lock (a backup, a shell) before it fails.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Where sqlx notes which migrations were applied.
+const APPLIED: &str = "_sqlx_migrations";
+/// Version (ascending), name and text of every migration; embedded, so that the binary needs no files.
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "rows", include_str!("../migrations/sqlite/0001_rows.sql"))];
+
+/// Why a catalog cannot be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("catalog {path} was written by a newer release (schema {found}, this release knows up to {known})")]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("catalog {path} is no catalog of this program or is damaged")]
+    NotACatalog { path: PathBuf, source: sqlx::Error },
+    #[error("catalog {path} cannot be brought to this release's schema")]
+    Migrate { path: PathBuf, source: MigrateError },
+    #[error("catalog {path} cannot be made")]
+    Make { path: PathBuf, source: std::io::Error },
+}
+
+/// Rows in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteCatalog {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteCatalog {
+    /// Opens the catalog at `path`, in a folder that exists; makes it (mode 0640) if it is not there and brings it to
+    /// this release's schema.
+    ///
+    /// # Errors
+    /// When the file is no catalog, is damaged, was written by a newer release, or there is no room.
+    pub async fn open(path: &Path) -> Result<Self, CatalogError> {
+        match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                return Err(CatalogError::Backend(OpenError::Make { path: path.into(), source: e }.into()));
+            }
+            // The files that SQLite puts beside it take its mode.
+            _ => {}
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            // An I/O error on a mapped page is a SIGBUS, which no error handling outlives.
+            .pragma("mmap_size", "0")
+            .pragma("temp_store", "memory")
+            .thread_name(|n| format!("catalog-{n}"))
+            .disable_statement_logging();
+        let writing = options
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-16384")
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("journal_size_limit", "67108864");
+        let mut conn = writing.connect().await.map_err(|e| of_opening(path, e))?;
+        migrate(path, &mut conn).await?;
+        let reading = options.read_only(true).pragma("cache_size", "-4096");
+        let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_lazy_with(reading);
+        Ok(Self { writer: Writer::start(conn), readers })
+    }
+
+    /// Lets what waits be written, moves the write-ahead log into the file and closes it. Later calls find the catalog
+    /// closed; a second close does nothing.
+    pub async fn close(&self) {
+        let conn = self.writer.stop().await;
+        self.readers.close().await;
+        let Some(mut conn) = conn else { return };
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await {
+            tracing::warn!(%error, "the catalog's log could not be moved into it; the next start does so");
+        }
+        if let Err(error) = conn.close().await {
+            tracing::warn!(%error, "the catalog did not close cleanly; the next start repairs it");
+        }
+    }
+
+    /// How many transactions were committed since it was opened; fewer than commands when these come together.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+}
+
+/// Brings the schema up to date, unless it is ahead of us.
+async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
+    let failed = |e: MigrateError| match e {
+        MigrateError::Execute(e) => of_opening(path, e),
+        source => CatalogError::Backend(OpenError::Migrate { path: path.into(), source }.into()),
+    };
+    // Asked before anything is written: a newer catalog must stay as it is.
+    let is_there: bool = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = ?")
+        .bind(APPLIED)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(|e| of_opening(path, e))?;
+    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    if is_there {
+        let applied = conn.list_applied_migrations(APPLIED).await.map_err(failed)?;
+        if let Some(found) = applied.iter().map(|m| m.version).max().filter(|found| *found > known) {
+            return Err(CatalogError::Backend(OpenError::Newer { path: path.into(), found, known }.into()));
+        }
+    }
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect()).run(conn).await.map_err(failed)
+}
+
+fn of_opening(path: &Path, source: sqlx::Error) -> CatalogError {
+    if is_full(&source) {
+        return source.into();
+    }
+    CatalogError::Backend(OpenError::NotACatalog { path: path.into(), source }.into())
+}
+
+/// Whether SQLite had no room (`SQLITE_FULL`, 13; the low byte of an extended code).
+fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 13)
+}
+
+impl From<sqlx::Error> for CatalogError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_full(&error) { Self::Full(error.into()) } else { Self::Backend(error.into()) }
+    }
+}
+
+#[async_trait]
+impl Catalog for SqliteCatalog {
+    async fn accept_upload(&self, upload: NewUpload) -> Result<Accepted, CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { accept::accept_upload(session, &upload).await })).await
+    }
+
+    async fn claim_jobs(&self, claim: Claim) -> Result<Claimed, CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { work::claim_jobs(session, &claim).await })).await
+    }
+
+    async fn renew_leases(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, CatalogError> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let leases = leases.to_vec();
+        self.writer.run(move |session| Box::pin(async move { work::renew_leases(session, &leases, until).await })).await
+    }
+
+    async fn finish_task(&self, lease: Lease, done: TaskDone) -> Result<TaskFinished, CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { work::finish_task(session, lease, &done).await })).await
+    }
+
+    async fn finish_job(&self, lease: Lease, done: JobDone) -> Result<JobFinished, CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { work::finish_job(session, lease, &done).await })).await
+    }
+
+    async fn release_job(&self, lease: Lease, release: Release) -> Result<(), CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { work::release_job(session, lease, &release).await })).await
+    }
+
+    async fn void_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError> {
+        self.writer.run(move |session| Box::pin(work::void_leases(session, None, now, max_crashes))).await
+    }
+
+    async fn expire_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError> {
+        self.writer.run(move |session| Box::pin(work::void_leases(session, Some(now), now, max_crashes))).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, CatalogError> {
+        views::next_due(&self.readers).await
+    }
+
+    async fn upload(&self, id: UploadId) -> Result<Option<UploadView>, CatalogError> {
+        views::upload(&self.readers, id).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobView>, CatalogError> {
+        views::job(&self.readers, id).await
+    }
+
+    async fn image(&self, id: ImageId) -> Result<Option<ImageView>, CatalogError> {
+        views::image(&self.readers, id).await
+    }
+
+    async fn variant(&self, image: ImageId, name: &VariantName) -> Result<Option<VariantView>, CatalogError> {
+        views::variant(&self.readers, image, name).await
+    }
+
+    async fn totals(&self) -> Result<Totals, CatalogError> {
+        totals::read(&self.readers).await
+    }
+
+    async fn live_blobs(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError> {
+        views::live_blobs(&self.readers, of).await
+    }
+
+    async fn ping(&self) -> Result<(), CatalogError> {
+        totals::read(&self.readers).await?;
+        // Writes the row as it is: a whole commit, down to the disk.
+        self.writer
+            .run(|session| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE totals SET uploads = uploads").execute(&mut session.conn).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

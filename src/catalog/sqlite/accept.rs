@@ -1,0 +1,215 @@
+//! Taking an upload in: all its rows in one transaction. Knows nothing of leases.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{
+    super::{Accepted, CatalogError, NewImage, NewTask, NewUpload, UploadView},
+    columns::{Columns, id, nonsense, size},
+    views,
+    writer::Session,
+};
+use crate::domain::{BlobId, UploadId};
+
+/// Most hashes asked for, and most tasks inserted, in one statement.
+const ROWS: usize = 500;
+
+/// See [`super::super::Catalog::accept_upload`].
+pub(super) async fn accept_upload(session: &mut Session, upload: &NewUpload) -> Result<Accepted, CatalogError> {
+    if let Some(replayed) = replay(session, upload).await? {
+        return Ok(Accepted { upload: replayed, replayed: true, surplus: upload.images.iter().map(|image| image.blob).collect() });
+    }
+    let mut known = known_blobs(session, &upload.images).await?;
+    let mut surplus = Vec::new();
+    for (position, image) in upload.images.iter().enumerate() {
+        let shared = known.get(&image.sha256).copied();
+        let made = match shared {
+            // A blob that came with this request has no variants yet, but is looked up all the same: it is rare.
+            Some(blob) => existing_variants(session, blob, &image.job.tasks).await?,
+            None => vec![false; image.job.tasks.len()],
+        };
+        insert_image(session, upload, position, shared, &made).await?;
+        match shared {
+            Some(_) => surplus.push(image.blob),
+            None => drop(known.insert(image.sha256, image.blob)),
+        }
+        count(session, image, &made);
+    }
+    session.delta.uploads += 1;
+    let view = views::upload(&mut session.conn, upload.id).await?;
+    let view = view.ok_or_else(|| nonsense(format!("upload {} has no images or an image without tasks", upload.id)))?;
+    Ok(Accepted { upload: view, replayed: false, surplus })
+}
+
+/// The upload that was recorded under the same idempotency key.
+async fn replay(session: &mut Session, upload: &NewUpload) -> Result<Option<UploadView>, CatalogError> {
+    let Some(idempotency) = &upload.idempotency else { return Ok(None) };
+    let found = sqlx::query("SELECT fingerprint, upload FROM idempotency WHERE owner = ? AND key = ?")
+        .bind(upload.owner.as_str())
+        .bind(idempotency.key.as_str())
+        .fetch_optional(&mut session.conn)
+        .await?;
+    let Some(found) = found else { return Ok(None) };
+    if Columns(&found).digest("fingerprint")? != idempotency.fingerprint {
+        return Err(CatalogError::IdempotencyConflict);
+    }
+    let first = UploadId::from_uuid(Columns(&found).uuid("upload")?);
+    let view = views::upload(&mut session.conn, first).await?;
+    Ok(Some(view.ok_or_else(|| nonsense(format!("upload {first} of an idempotency key is not there")))?))
+}
+
+/// The live blobs that hold the same bytes as one of the images.
+async fn known_blobs(session: &mut Session, images: &[NewImage]) -> Result<HashMap<[u8; 32], BlobId>, CatalogError> {
+    let mut known = HashMap::new();
+    for part in images.chunks(ROWS) {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT id, sha256 FROM blobs WHERE state = 'live' AND sha256 IN (");
+        let mut hashes = sql.separated(", ");
+        for image in part {
+            hashes.push_bind(image.sha256.to_vec());
+        }
+        sql.push(")");
+        for row in sql.build().fetch_all(&mut session.conn).await? {
+            let row = Columns(&row);
+            known.insert(row.digest("sha256")?, BlobId::from_uuid(row.uuid("id")?));
+        }
+    }
+    Ok(known)
+}
+
+/// For each task, whether its variant of the blob exists.
+async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask]) -> Result<Vec<bool>, CatalogError> {
+    let rows = sqlx::query("SELECT spec_digest, pipeline_version FROM variants WHERE blob = ?")
+        .bind(id(blob.uuid()))
+        .fetch_all(&mut session.conn)
+        .await?;
+    let mut existing = Vec::with_capacity(rows.len());
+    for row in &rows {
+        existing.push((Columns(row).digest("spec_digest")?, Columns(row).number::<u32>("pipeline_version")?));
+    }
+    Ok(tasks.iter().map(|task| existing.contains(&(task.spec_digest, task.pipeline_version))).collect())
+}
+
+/// All rows of one image in one trip; with the first one the upload's own.
+async fn insert_image(
+    session: &mut Session,
+    upload: &NewUpload,
+    position: usize,
+    shared: Option<BlobId>,
+    made: &[bool],
+) -> Result<(), CatalogError> {
+    let image = &upload.images[position];
+    let received_at = upload.received_at.as_millis();
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    let mut sql = QueryBuilder::<Sqlite>::new("");
+    if position == 0 {
+        insert_upload(&mut sql, upload)?;
+    }
+    match shared {
+        Some(blob) => sql.push("UPDATE blobs SET refs = refs + 1 WHERE id = ").push_bind(id(blob.uuid())),
+        None => {
+            sql.push("INSERT INTO blobs (refs, state, id, sha256, bytes) VALUES (1, 'live', ");
+            let mut values = sql.separated(", ");
+            values.push_bind(id(image.blob.uuid())).push_bind(image.sha256.to_vec()).push_bind(size(image.bytes));
+            sql.push(")")
+        }
+    };
+    sql.push(
+        "; INSERT INTO images (id, upload, position, owner, blob, filename, format, width_px, height_px, duplicate, received_at, metadata) \
+         VALUES (",
+    );
+    let mut values = sql.separated(", ");
+    values
+        .push_bind(id(image.id.uuid()))
+        .push_bind(id(upload.id.uuid()))
+        .push_bind(position)
+        .push_bind(upload.owner.clone())
+        .push_bind(id(shared.unwrap_or(image.blob).uuid()))
+        .push_bind(image.filename.clone())
+        .push_bind(image.format.clone())
+        .push_bind(i64::from(image.width_px))
+        .push_bind(i64::from(image.height_px))
+        .push_bind(shared.is_some())
+        .push_bind(received_at)
+        .push_bind(pairs_text(&image.metadata)?);
+    let done = made.iter().all(|made| *made);
+    sql.push("); INSERT INTO jobs (id, upload, image, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (");
+    let job = &image.job;
+    let mut values = sql.separated(", ");
+    values
+        .push_bind(id(job.id.uuid()))
+        .push_bind(id(upload.id.uuid()))
+        .push_bind(id(image.id.uuid()))
+        .push_bind(if done { "completed" } else { "queued" })
+        .push_bind(job.priority.as_str())
+        .push_bind(job.rank)
+        .push_bind(size(job.cost_bytes))
+        .push_bind(i64::from(job.max_attempts))
+        .push_bind(received_at)
+        .push_bind(done.then_some(received_at));
+    sql.push(")");
+    insert_tasks(&mut sql, image, made, received_at);
+    sql.build().execute(&mut session.conn).await?;
+    Ok(())
+}
+
+fn insert_upload(sql: &mut QueryBuilder<Sqlite>, upload: &NewUpload) -> Result<(), CatalogError> {
+    sql.push("INSERT INTO uploads (id, owner, received_at, metadata, rejected) VALUES (");
+    let mut values = sql.separated(", ");
+    values
+        .push_bind(id(upload.id.uuid()))
+        .push_bind(upload.owner.clone())
+        .push_bind(upload.received_at.as_millis())
+        .push_bind(pairs_text(&upload.metadata)?)
+        .push_bind(views::rejected_text(&upload.rejected)?);
+    sql.push("); ");
+    if let Some(idempotency) = &upload.idempotency {
+        sql.push("INSERT INTO idempotency (owner, key, fingerprint, upload) VALUES (");
+        let mut values = sql.separated(", ");
+        values
+            .push_bind(upload.owner.clone())
+            .push_bind(idempotency.key.clone())
+            .push_bind(idempotency.fingerprint.to_vec())
+            .push_bind(id(upload.id.uuid()));
+        sql.push("); ");
+    }
+    Ok(())
+}
+
+fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[bool], received_at: i64) {
+    let tasks: Vec<_> = image.job.tasks.iter().zip(made).enumerate().collect();
+    for part in tasks.chunks(ROWS) {
+        sql.push(
+            "; INSERT INTO tasks (job, position, id, image, name, options, spec, spec_digest, pipeline_version, format, state, finished_at) ",
+        );
+        sql.push_values(part, |mut values, (position, (task, made))| {
+            values
+                .push_bind(id(image.job.id.uuid()))
+                .push_bind(i64::try_from(*position).unwrap_or(i64::MAX))
+                .push_bind(id(task.id.uuid()))
+                .push_bind(id(image.id.uuid()))
+                .push_bind(task.name.as_str().to_owned())
+                .push_bind(task.options.clone())
+                .push_bind(task.spec.clone())
+                .push_bind(task.spec_digest.to_vec())
+                .push_bind(i64::from(task.pipeline_version))
+                .push_bind(task.format.clone())
+                .push_bind(if **made { "completed" } else { "pending" })
+                .push_bind(made.then_some(received_at));
+        });
+    }
+}
+
+/// `metadata` as it is stored: an array of [key, value], which keeps order and repeated keys.
+fn pairs_text(pairs: &[(String, String)]) -> Result<String, CatalogError> {
+    serde_json::to_string(pairs).map_err(|e| CatalogError::Backend(e.into()))
+}
+
+fn count(session: &mut Session, image: &NewImage, made: &[bool]) {
+    let tasks = i64::try_from(made.len()).unwrap_or(i64::MAX);
+    let completed = i64::try_from(made.iter().filter(|made| **made).count()).unwrap_or(i64::MAX);
+    session.delta.bytes_received += size(image.bytes);
+    session.delta.completed_tasks += completed;
+    session.delta.pending_tasks += tasks - completed;
+    session.delta.queued_jobs += i64::from(completed < tasks);
+}

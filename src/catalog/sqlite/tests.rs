@@ -1,0 +1,364 @@
+//! What only this back end promises: one file that outlives the process, commits that are shared, a claim that does not
+//! sort, and clear words where a file is not what it should be.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::super::{NewImage, NewJob, NewTask, contract};
+use super::*;
+use crate::{
+    clock::{IdSource as _, RandomIds},
+    domain::{LeaseToken, Priority, TaskId},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+fn uuid() -> Uuid {
+    RandomIds.new_id(NOW)
+}
+
+fn upload(rank: i64) -> NewUpload {
+    let mut sha256 = [0; 32];
+    sha256[..16].copy_from_slice(uuid().as_bytes());
+    let task = NewTask {
+        id: TaskId::from_uuid(uuid()),
+        name: "thumb".parse().expect("a name"),
+        options: "w:320".into(),
+        spec: "resize:fit:320:0".into(),
+        spec_digest: [7; 32],
+        pipeline_version: 1,
+        format: "webp".into(),
+    };
+    let job = NewJob { id: JobId::from_uuid(uuid()), priority: Priority::Normal, rank, cost_bytes: 1, max_attempts: 3, tasks: vec![task] };
+    let image = NewImage {
+        id: ImageId::from_uuid(uuid()),
+        blob: BlobId::from_uuid(uuid()),
+        sha256,
+        bytes: 10,
+        filename: None,
+        format: "png".into(),
+        width_px: 1,
+        height_px: 1,
+        metadata: Vec::new(),
+        job,
+    };
+    NewUpload {
+        id: UploadId::from_uuid(uuid()),
+        owner: String::new(),
+        received_at: NOW,
+        metadata: Vec::new(),
+        rejected: Vec::new(),
+        images: vec![image],
+        idempotency: None,
+    }
+}
+
+fn claim() -> Claim {
+    Claim {
+        owner: "worker".into(),
+        limit: 1,
+        budget_bytes: u64::MAX,
+        now: NOW,
+        lease: Duration::from_secs(60),
+        tokens: vec![LeaseToken::from_uuid(uuid())],
+    }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temp folder"))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("catalog.db")
+    }
+
+    async fn open(&self) -> SqliteCatalog {
+        SqliteCatalog::open(&self.path()).await.expect("opens")
+    }
+
+    /// A connection beside the catalog's own.
+    async fn raw(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.path()).busy_timeout(BUSY).connect().await.expect("connects")
+    }
+}
+
+/// The texts of an error and all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    contract::check(&catalog).await;
+
+    // No view shows references; they must be what points there all the same.
+    let wrong: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM blobs b WHERE b.state = 'live' AND b.refs <> \
+         (SELECT count(*) FROM images WHERE blob = b.id) + (SELECT count(*) FROM variants WHERE result = b.id)",
+    )
+    .fetch_one(&catalog.readers)
+    .await
+    .expect("counts");
+    assert_eq!(wrong, 0, "blobs whose references are miscounted");
+    let blobs: i64 = sqlx::query_scalar("SELECT count(*) FROM blobs").fetch_one(&catalog.readers).await.expect("counts");
+    assert!(blobs > 20, "the suite leaves blobs to count");
+    let broken = sqlx::query("PRAGMA foreign_key_check").fetch_all(&catalog.readers).await.expect("checks");
+    assert!(broken.is_empty());
+}
+
+#[tokio::test]
+async fn a_single_thread_is_enough() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    contract::check(&catalog).await;
+    catalog.close().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_opening_again() {
+    let folder = Folder::new();
+    let uploads = [upload(1), upload(2)];
+    let catalog = folder.open().await;
+    catalog.accept_upload(uploads[0].clone()).await.expect("accepts");
+    let held = catalog.claim_jobs(claim()).await.expect("claims").jobs.remove(0);
+    // Without a word, as when a process dies.
+    drop(catalog);
+    let catalog = folder.open().await;
+    catalog.accept_upload(uploads[1].clone()).await.expect("accepts");
+    catalog.close().await;
+    assert!(!folder.path().with_extension("db-wal").exists(), "a closed catalog is one file");
+    let catalog = folder.open().await;
+    for upload in &uploads {
+        assert!(catalog.upload(upload.id).await.expect("reads").is_some());
+    }
+    let voided = catalog.void_leases(NOW, 3).await.expect("voids");
+    assert_eq!(voided.requeued, [held.lease.job]);
+    let totals = catalog.totals().await.expect("reads");
+    assert_eq!((totals.uploads, totals.queued_jobs, totals.running_jobs), (2, 2, 0));
+}
+
+#[tokio::test]
+async fn a_closed_catalog_says_so() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    catalog.close().await;
+    catalog.close().await;
+    let refused = catalog.accept_upload(upload(1)).await.expect_err("is refused");
+    assert!(chain(&refused).contains("closed"), "{}", chain(&refused));
+    assert!(catalog.ping().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_together_is_committed_together() {
+    const CALLERS: u64 = 64;
+    let folder = Folder::new();
+    let catalog = Arc::new(folder.open().await);
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|rank| {
+            let catalog = Arc::clone(&catalog);
+            tokio::spawn(async move { catalog.accept_upload(upload(rank.cast_signed())).await })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("runs").expect("accepts");
+    }
+    let commits = catalog.commits();
+    assert!((1..CALLERS / 2).contains(&commits), "{commits} commits for {CALLERS} commands");
+    assert_eq!(catalog.totals().await.expect("reads").uploads, CALLERS);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_takes_back_only_its_own_work() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    // Two tasks of one name: refused by the last of the statements, when the other rows are in.
+    let mut broken = upload(2);
+    let mut twin = broken.images[0].job.tasks[0].clone();
+    twin.id = TaskId::from_uuid(uuid());
+    broken.images[0].job.tasks.push(twin);
+    let (first, last) = (upload(1), upload(3));
+    let (a, b, c) =
+        tokio::join!(catalog.accept_upload(first.clone()), catalog.accept_upload(broken.clone()), catalog.accept_upload(last.clone()));
+    assert!(a.is_ok() && c.is_ok());
+    assert!(matches!(b, Err(CatalogError::Backend(_))), "{b:?}");
+    assert_eq!(catalog.commits(), 1, "all three went into one transaction");
+    assert!(catalog.upload(broken.id).await.expect("reads").is_none());
+    assert!(catalog.live_blobs(&[broken.images[0].blob]).await.expect("reads").is_empty());
+    let totals = catalog.totals().await.expect("reads");
+    assert_eq!((totals.uploads, totals.queued_jobs, totals.pending_tasks), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_passes() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    let first = upload(1);
+    catalog.accept_upload(first.clone()).await.expect("accepts");
+    // SQLite's own limit stands in for the disk's.
+    let limit = |pages: u32| {
+        catalog.writer.run(move |session| {
+            Box::pin(async move {
+                sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(&mut session.conn).await?;
+                Ok(())
+            })
+        })
+    };
+    limit(1).await.expect("limits");
+    let mut large = upload(2);
+    large.metadata = vec![("k".into(), "x".repeat(1 << 20))];
+    let (refused, small) = tokio::join!(catalog.accept_upload(large.clone()), catalog.claim_jobs(claim()));
+    assert!(matches!(refused, Err(CatalogError::Full(_))), "{refused:?}");
+    assert!(catalog.upload(large.id).await.expect("reads").is_none());
+    // SQLite gave up the whole transaction; what came after got one of its own.
+    assert_eq!(small.expect("claims").jobs.len(), 1);
+    assert_eq!(catalog.totals().await.expect("reads").running_jobs, 1);
+    // What came before shares its fate, and is told so.
+    let (before, refused) = tokio::join!(catalog.accept_upload(upload(3)), catalog.accept_upload(large.clone()));
+    assert!(matches!(refused, Err(CatalogError::Full(_))), "{refused:?}");
+    assert!(matches!(before, Err(CatalogError::Full(_))), "{before:?}");
+    assert_eq!(catalog.totals().await.expect("reads").uploads, 1);
+    limit(1 << 30).await.expect("lifts the limit");
+    catalog.accept_upload(large).await.expect("accepts");
+    assert_eq!(catalog.totals().await.expect("reads").uploads, 2);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_all_or_nothing() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    let uploads: Vec<_> = (0..50).map(upload).collect();
+    for (polls, upload) in uploads.iter().enumerate() {
+        let mut accepting = Box::pin(catalog.accept_upload(upload.clone()));
+        for _ in 0..polls {
+            if futures_util::poll!(accepting.as_mut()).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    catalog.ping().await.expect("the writer lives");
+    let mut there = 0;
+    for upload in &uploads {
+        if let Some(view) = catalog.upload(upload.id).await.expect("reads") {
+            assert_eq!(view.images[0].1.tasks.len(), 1, "whole");
+            there += 1;
+        }
+    }
+    let totals = catalog.totals().await.expect("reads");
+    assert_eq!((totals.uploads, totals.queued_jobs), (there, there));
+}
+
+#[tokio::test]
+async fn the_claim_walks_its_index_and_does_not_sort() {
+    let folder = Folder::new();
+    drop(folder.open().await);
+    let mut raw = folder.raw().await;
+    let plan: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", work::CLAIM)))
+        .bind(0)
+        .bind(1)
+        .fetch_all(&mut raw)
+        .await
+        .expect("explains")
+        .iter()
+        .map(|row| row.get::<String, _>("detail"))
+        .collect();
+    assert!(plan.iter().any(|step| step.contains("jobs USING INDEX jobs_queued_rank")), "{plan:#?}");
+    assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:#?}");
+    assert!(!plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("jobs_queued_rank") && step != "SCAN j"), "{plan:#?}");
+}
+
+#[tokio::test]
+async fn a_newer_catalog_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    folder.open().await.close().await;
+    let mut raw = folder.raw().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'later', 1, x'00', 0)",
+    )
+    .execute(&mut raw)
+    .await
+    .expect("inserts");
+    raw.close().await.expect("closes");
+    let before = std::fs::read(folder.path()).expect("reads");
+    let refused = SqliteCatalog::open(&folder.path()).await.expect_err("is refused");
+    assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 1)"), "{}", chain(&refused));
+    assert_eq!(std::fs::read(folder.path()).expect("reads"), before);
+}
+
+#[tokio::test]
+async fn what_is_no_catalog_is_refused_in_clear_words() {
+    let folder = Folder::new();
+    std::fs::write(folder.path(), b"this was a shopping list once, and is longer than a header of a hundred bytes has to be to look real")
+        .expect("writes");
+    let refused = SqliteCatalog::open(&folder.path()).await.expect_err("is refused");
+    assert!(chain(&refused).contains("no catalog of this program or is damaged"), "{}", chain(&refused));
+    // In a folder that is not there.
+    let refused = SqliteCatalog::open(&folder.0.path().join("no/catalog.db")).await.expect_err("is refused");
+    assert!(chain(&refused).contains("cannot be made"), "{}", chain(&refused));
+}
+
+#[tokio::test]
+async fn a_torn_catalog_errs_and_never_panics() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    for rank in 0..200 {
+        catalog.accept_upload(upload(rank)).await.expect("accepts");
+    }
+    catalog.close().await;
+    let whole = std::fs::read(folder.path()).expect("reads");
+    let mut erred = 0;
+    for cut in [whole.len() / 2, 4096, 100, 17] {
+        std::fs::write(folder.path(), &whole[..cut]).expect("writes");
+        for suffix in ["db-wal", "db-shm"] {
+            drop(std::fs::remove_file(folder.path().with_extension(suffix)));
+        }
+        match SqliteCatalog::open(&folder.path()).await {
+            Err(_) => erred += 1,
+            Ok(catalog) => {
+                let claimed = catalog.claim_jobs(Claim { limit: 200, tokens: vec![LeaseToken::from_uuid(uuid()); 200], ..claim() }).await;
+                erred += u32::from(claimed.is_err());
+                catalog.close().await;
+            }
+        }
+    }
+    assert_eq!(erred, 4, "every cut is noticed");
+}
+
+#[tokio::test]
+async fn a_torn_log_loses_only_its_end() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    let uploads: Vec<_> = (0..20).map(upload).collect();
+    for upload in &uploads {
+        catalog.accept_upload(upload.clone()).await.expect("accepts");
+    }
+    // What a crash leaves: the file and its log, the log torn in its last bytes.
+    let torn = Folder::new();
+    std::fs::copy(folder.path(), torn.path()).expect("copies");
+    let mut log = std::fs::read(folder.path().with_extension("db-wal")).expect("reads");
+    let end = log.len();
+    log[end - 300..].fill(0xa5);
+    std::fs::write(torn.path().with_extension("db-wal"), log).expect("writes");
+    let catalog = torn.open().await;
+    let mut there = HashSet::new();
+    for (i, upload) in uploads.iter().enumerate() {
+        if catalog.upload(upload.id).await.expect("reads").is_some() {
+            there.insert(i);
+        }
+    }
+    assert_eq!(there, (0..19).collect(), "all but the last commit");
+    assert_eq!(catalog.totals().await.expect("reads").uploads, 19);
+}

@@ -1,0 +1,368 @@
+//! Jobs under lease: claim, renew, finish, give back, and what happens when a worker dies.
+//!
+//! The invariant: nothing is written for a job unless it is running under the very token the caller holds, but by
+//! `void_leases` and `expire_leases`, which take the hold away.
+
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{
+    super::{
+        CatalogError, Claim, Claimed, ClaimedJob, ClaimedTask, JobDone, JobFinished, Lease, Release, StoredVariant, TaskDone, TaskFinished,
+        Voided,
+    },
+    columns::{Columns, Read, id, nanos, nonsense, size},
+    views::task_state,
+    writer::Session,
+};
+use crate::domain::{
+    BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState,
+};
+
+/// The first due jobs in order, a row per task that has not ended. The inner query walks `jobs_queued_rank`; the few rows
+/// it yields are put in order by the caller, as a join promises none.
+pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
+     j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.queued_at AS queued_at, \
+     i.blob AS blob, b.bytes AS bytes, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
+     FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, queued_at FROM jobs \
+     WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
+     JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
+
+/// See [`super::super::Catalog::claim_jobs`].
+pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<Claimed, CatalogError> {
+    let limit = claim.tokens.len().min(usize::try_from(claim.limit).unwrap_or(usize::MAX));
+    if limit == 0 {
+        return Ok(Claimed::default());
+    }
+    let rows =
+        sqlx::query(CLAIM).bind(claim.now.as_millis()).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(&mut session.conn).await?;
+    let mut keyed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let row = Columns(row);
+        keyed.push(((row.plain::<i64>("rank")?, row.uuid("id")?, row.plain::<i64>("position")?), row));
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+
+    let mut claimed = Claimed::default();
+    let (mut left_bytes, mut tokens) = (claim.budget_bytes, claim.tokens.iter());
+    for ((_, job, _), row) in keyed {
+        let job = JobId::from_uuid(job);
+        if claimed.jobs.last().is_none_or(|last| last.lease.job != job) {
+            let cost_bytes: u64 = row.number("cost_bytes")?;
+            let Some(left) = left_bytes.checked_sub(cost_bytes) else {
+                claimed.blocked_bytes = Some(cost_bytes);
+                break;
+            };
+            let Some(token) = tokens.next() else { break };
+            left_bytes = left;
+            claimed.jobs.push(claimed_job(row, Lease { job, token: *token }, cost_bytes)?);
+        }
+        if let Some(last) = claimed.jobs.last_mut() {
+            last.tasks.push(ClaimedTask { id: TaskId::from_uuid(row.uuid("task")?), name: row.word("name")?, spec: row.plain("spec")? });
+        }
+    }
+    for job in &claimed.jobs {
+        sqlx::query(
+            "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?, due_at = NULL, lease_owner = ?, \
+             lease_token = ?, lease_until = ? WHERE id = ?",
+        )
+        .bind(claim.now.as_millis())
+        .bind(claim.owner.as_str())
+        .bind(id(job.lease.token.uuid()))
+        .bind(claim.now.after(claim.lease).as_millis())
+        .bind(id(job.lease.job.uuid()))
+        .execute(&mut session.conn)
+        .await?;
+        session.delta.queued_jobs -= 1;
+        session.delta.running_jobs += 1;
+    }
+    Ok(claimed)
+}
+
+fn claimed_job(row: Columns<'_>, lease: Lease, cost_bytes: u64) -> Read<ClaimedJob> {
+    Ok(ClaimedJob {
+        lease,
+        upload: UploadId::from_uuid(row.uuid("upload")?),
+        image: ImageId::from_uuid(row.uuid("image")?),
+        blob: BlobId::from_uuid(row.uuid("blob")?),
+        bytes: row.number("bytes")?,
+        cost_bytes,
+        attempt: row.number::<u32>("attempt")?.saturating_add(1),
+        max_attempts: row.number("max_attempts")?,
+        crashes: row.number("crashes")?,
+        queued_at: row.time("queued_at")?,
+        tasks: Vec::new(),
+    })
+}
+
+/// See [`super::super::Catalog::renew_leases`].
+pub(super) async fn renew_leases(session: &mut Session, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, CatalogError> {
+    let mut held = Vec::with_capacity(leases.len());
+    for part in leases.chunks(200) {
+        let mut sql = QueryBuilder::<Sqlite>::new("UPDATE jobs SET lease_until = ");
+        sql.push_bind(until.as_millis());
+        sql.push(" WHERE state = 'running' AND (id, lease_token) IN (");
+        sql.push_values(part, |mut pair, lease| {
+            pair.push_bind(id(lease.job.uuid())).push_bind(id(lease.token.uuid()));
+        });
+        sql.push(") RETURNING id, lease_token");
+        for row in sql.build().fetch_all(&mut session.conn).await? {
+            let row = Columns(&row);
+            let (job, token) = (JobId::from_uuid(row.uuid("id")?), LeaseToken::from_uuid(row.uuid("lease_token")?));
+            held.push(Lease { job, token });
+        }
+    }
+    Ok(held)
+}
+
+/// See [`super::super::Catalog::finish_task`].
+pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
+    let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
+    let row = sqlx::query(
+        "SELECT j.lease_token AS lease_token, t.position AS position, t.state AS state, i.blob AS blob, \
+         t.spec_digest AS spec_digest, t.pipeline_version AS pipeline_version, v.result AS existing, \
+         (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same \
+         FROM jobs j JOIN images i ON i.id = j.image LEFT JOIN tasks t ON t.job = j.id AND t.id = ? \
+         LEFT JOIN variants v ON v.blob = i.blob AND v.spec_digest = t.spec_digest AND v.pipeline_version = t.pipeline_version \
+         WHERE j.id = ? AND j.state = 'running'",
+    )
+    .bind(sha256)
+    .bind(id(done.task.uuid()))
+    .bind(id(lease.job.uuid()))
+    .fetch_optional(&mut session.conn)
+    .await?
+    .ok_or(CatalogError::LeaseLost)?;
+    let row = Columns(&row);
+    if row.uuid("lease_token")? != lease.token.uuid() {
+        return Err(CatalogError::LeaseLost);
+    }
+    let Some(position) = row.plain::<Option<i64>>("position")? else {
+        return Err(nonsense(format!("job {} has no task {}", lease.job, done.task)));
+    };
+    let existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
+    // The same bytes under another id: one live blob for one content, results included.
+    let same = existing.or(row.maybe_uuid("same")?.map(BlobId::from_uuid));
+    let own = done.outcome.as_ref().ok().map(|stored| stored.blob);
+    let surplus = own.filter(|own| same.is_some_and(|same| same != *own));
+    if row.plain::<&str>("state")? != "pending" {
+        // Told twice: the first time counts. Bytes that nothing points to are not needed.
+        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)) });
+    }
+
+    let mut sql = QueryBuilder::<Sqlite>::new("");
+    if let (Ok(stored), None) = (&done.outcome, existing) {
+        insert_result(&mut sql, stored, same);
+        let (blob, digest): (Vec<u8>, Vec<u8>) = (row.plain("blob")?, row.plain("spec_digest")?);
+        sql.push("INSERT INTO variants (blob, spec_digest, pipeline_version, result, format, quality, width_px, height_px) VALUES (");
+        let mut values = sql.separated(", ");
+        values
+            .push_bind(blob)
+            .push_bind(digest)
+            .push_bind(row.plain::<i64>("pipeline_version")?)
+            .push_bind(id(same.unwrap_or(stored.blob).uuid()))
+            .push_bind(stored.format.clone())
+            .push_bind(stored.quality.map(i64::from))
+            .push_bind(i64::from(stored.width_px))
+            .push_bind(i64::from(stored.height_px));
+        sql.push("); ");
+    }
+    let failure = done.outcome.as_ref().err();
+    let state = failure.map_or(TaskState::Completed, ended_by);
+    sql.push("UPDATE tasks SET state = ").push_bind(state.as_str());
+    sql.push(", finished_at = ").push_bind(done.at.as_millis());
+    sql.push(", transform_ns = ").push_bind(nanos(done.timing.transform));
+    sql.push(", encode_ns = ").push_bind(nanos(done.timing.encode));
+    sql.push(", store_ns = ").push_bind(nanos(done.timing.store));
+    sql.push(", failure_code = ").push_bind(failure.map(|f| f.code.as_str()));
+    sql.push(", failure_detail = ").push_bind(failure.map(|f| f.detail.clone()));
+    sql.push(" WHERE job = ").push_bind(id(lease.job.uuid()));
+    sql.push(" AND position = ").push_bind(position);
+    sql.build().execute(&mut session.conn).await?;
+
+    count_ended(session, state, 1);
+    if state != TaskState::Cancelled {
+        let worked = done.timing.transform + done.timing.encode + done.timing.store;
+        session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
+    }
+    Ok(TaskFinished { surplus })
+}
+
+/// The blob of a result: a new row, or one reference more to the one that holds the same bytes.
+fn insert_result(sql: &mut QueryBuilder<Sqlite>, stored: &StoredVariant, same: Option<BlobId>) {
+    if let Some(same) = same {
+        sql.push("UPDATE blobs SET refs = refs + 1 WHERE id = ").push_bind(id(same.uuid()));
+        sql.push("; ");
+    } else {
+        sql.push("INSERT INTO blobs (refs, state, id, sha256, bytes) VALUES (1, 'live', ");
+        let mut values = sql.separated(", ");
+        values.push_bind(id(stored.blob.uuid())).push_bind(stored.sha256.to_vec()).push_bind(size(stored.bytes));
+        sql.push("); ");
+    }
+}
+
+/// The state of a task that ended without a variant.
+fn ended_by(failure: &TaskFailure) -> TaskState {
+    if failure.code == TaskCode::Cancelled { TaskState::Cancelled } else { TaskState::Failed }
+}
+
+fn count_ended(session: &mut Session, state: TaskState, tasks: i64) {
+    session.delta.pending_tasks -= tasks;
+    match state {
+        TaskState::Completed => session.delta.completed_tasks += tasks,
+        TaskState::Failed => session.delta.failed_tasks += tasks,
+        TaskState::Cancelled => session.delta.cancelled_tasks += tasks,
+        TaskState::Queued | TaskState::Running => {}
+    }
+}
+
+/// See [`super::super::Catalog::finish_job`].
+pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDone) -> Result<JobFinished, CatalogError> {
+    let rows = sqlx::query(
+        "SELECT j.upload AS upload, j.lease_token AS lease_token, t.state AS state FROM jobs j JOIN tasks t ON t.job = j.id \
+         WHERE j.id = ? AND j.state = 'running'",
+    )
+    .bind(id(lease.job.uuid()))
+    .fetch_all(&mut session.conn)
+    .await?;
+    let first = Columns(rows.first().ok_or(CatalogError::LeaseLost)?);
+    if first.uuid("lease_token")? != lease.token.uuid() {
+        return Err(CatalogError::LeaseLost);
+    }
+    let mut tasks = Vec::with_capacity(rows.len());
+    for row in &rows {
+        tasks.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
+    }
+    let state = JobState::of_tasks(tasks);
+    if !state.is_final() {
+        return Err(nonsense(format!("job {} was to be ended while it has unfinished tasks", lease.job)));
+    }
+    // The failure of an earlier attempt is over; what failed now is told by the tasks.
+    let states = sqlx::query(
+        "UPDATE jobs SET state = ?, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
+         queue_ns = ?, read_ns = ?, decode_ns = ?, cpu_ns = ?, total_ns = ?, peak_bytes = ?, failure_code = NULL, failure_detail = NULL \
+         WHERE id = ?; SELECT DISTINCT state FROM jobs WHERE upload = ?",
+    )
+    .bind(state.as_str())
+    .bind(done.at.as_millis())
+    .bind(nanos(done.timing.queue))
+    .bind(nanos(done.timing.read))
+    .bind(nanos(done.timing.decode))
+    .bind(nanos(done.timing.cpu))
+    .bind(nanos(done.timing.total))
+    .bind(size(done.peak_bytes))
+    .bind(id(lease.job.uuid()))
+    .bind(id(first.uuid("upload")?))
+    .fetch_all(&mut session.conn)
+    .await?;
+    session.delta.running_jobs -= 1;
+    let mut jobs = Vec::with_capacity(states.len());
+    for row in &states {
+        jobs.push(Columns(row).word::<JobState>("state")?);
+    }
+    // Which states occur is enough: none of the upload's states depends on how many.
+    Ok(JobFinished { job: state, upload: UploadState::of_jobs(jobs) })
+}
+
+/// See [`super::super::Catalog::release_job`].
+pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &Release) -> Result<(), CatalogError> {
+    let row = sqlx::query("SELECT lease_token, attempt, max_attempts FROM jobs WHERE id = ? AND state = 'running'")
+        .bind(id(lease.job.uuid()))
+        .fetch_optional(&mut session.conn)
+        .await?
+        .ok_or(CatalogError::LeaseLost)?;
+    let row = Columns(&row);
+    if row.uuid("lease_token")? != lease.token.uuid() {
+        return Err(CatalogError::LeaseLost);
+    }
+    let failure = release.failure.as_ref();
+    if let Some(failure) = failure
+        && row.number::<u32>("attempt")? >= row.number::<u32>("max_attempts")?
+    {
+        return fail_job(session, lease.job, release.at, failure, 0).await;
+    }
+    sqlx::query(
+        "UPDATE jobs SET state = 'queued', attempt = max(0, attempt - ?), due_at = ?, lease_owner = NULL, lease_token = NULL, \
+         lease_until = NULL, failure_code = coalesce(?, failure_code), failure_detail = coalesce(?, failure_detail) WHERE id = ?",
+    )
+    .bind(i64::from(failure.is_none()))
+    .bind(release.due.as_millis())
+    .bind(failure.map(|f| f.code.as_str()))
+    .bind(failure.map(|f| f.detail.as_str()))
+    .bind(id(lease.job.uuid()))
+    .execute(&mut session.conn)
+    .await?;
+    session.delta.running_jobs -= 1;
+    session.delta.queued_jobs += 1;
+    Ok(())
+}
+
+/// Requeues the running jobs whose lease ended before `ended_before` (all, when absent), each with one more crash, and
+/// fails those that crashed more than `max_crashes` times.
+pub(super) async fn void_leases(
+    session: &mut Session,
+    ended_before: Option<Timestamp>,
+    now: Timestamp,
+    max_crashes: u32,
+) -> Result<Voided, CatalogError> {
+    let last_end = ended_before.map_or(i64::MAX, |before| before.as_millis().saturating_sub(1));
+    let doomed = sqlx::query("SELECT id, crashes + 1 AS crashes FROM jobs WHERE state = 'running' AND lease_until <= ? AND crashes >= ?")
+        .bind(last_end)
+        .bind(i64::from(max_crashes))
+        .fetch_all(&mut session.conn)
+        .await?;
+    let mut voided = Voided::default();
+    for row in &doomed {
+        let (job, crashes) = (JobId::from_uuid(Columns(row).uuid("id")?), Columns(row).number::<u32>("crashes")?);
+        let detail = format!("given up: {crashes} workers died while they worked on this job, limit is {max_crashes}");
+        fail_job(session, job, now, &TaskFailure { code: TaskCode::Internal, detail }, 1).await?;
+        voided.failed.push(job);
+    }
+    let requeued = sqlx::query(
+        "UPDATE jobs SET state = 'queued', crashes = crashes + 1, attempt = max(0, attempt - 1), due_at = NULL, \
+         lease_owner = NULL, lease_token = NULL, lease_until = NULL WHERE state = 'running' AND lease_until <= ? RETURNING id",
+    )
+    .bind(last_end)
+    .fetch_all(&mut session.conn)
+    .await?;
+    for row in &requeued {
+        voided.requeued.push(JobId::from_uuid(Columns(row).uuid("id")?));
+        session.delta.running_jobs -= 1;
+        session.delta.queued_jobs += 1;
+    }
+    Ok(voided)
+}
+
+/// Ends a running job and all its unfinished tasks for good. What it had completed stays completed.
+async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &TaskFailure, more_crashes: u32) -> Result<(), CatalogError> {
+    let ended = ended_by(failure);
+    let tasks = sqlx::query(
+        "UPDATE tasks SET state = ?, finished_at = ?, failure_code = ?, failure_detail = ? WHERE job = ? AND state = 'pending'",
+    )
+    .bind(ended.as_str())
+    .bind(at.as_millis())
+    .bind(failure.code.as_str())
+    .bind(failure.detail.as_str())
+    .bind(id(job.uuid()))
+    .execute(&mut session.conn)
+    .await?
+    .rows_affected();
+    let rows = sqlx::query("SELECT DISTINCT state FROM tasks WHERE job = ?").bind(id(job.uuid())).fetch_all(&mut session.conn).await?;
+    let mut states = Vec::with_capacity(rows.len());
+    for row in &rows {
+        states.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
+    }
+    sqlx::query(
+        "UPDATE jobs SET state = ?, finished_at = ?, crashes = crashes + ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
+         failure_code = ?, failure_detail = ? WHERE id = ?",
+    )
+    .bind(JobState::of_tasks(states).as_str())
+    .bind(at.as_millis())
+    .bind(i64::from(more_crashes))
+    .bind(failure.code.as_str())
+    .bind(failure.detail.as_str())
+    .bind(id(job.uuid()))
+    .execute(&mut session.conn)
+    .await?;
+    count_ended(session, ended, i64::try_from(tasks).unwrap_or(0));
+    session.delta.running_jobs -= 1;
+    Ok(())
+}
