@@ -26,10 +26,13 @@ pub(crate) fn blur(pixels: &mut Pixels, sigma_px: f32) {
     }
 }
 
-/// Bytes [`blur`] holds beside the picture.
+/// Most bytes [`blur`] holds beside the picture.
 pub(crate) fn scratch_bytes(layout: Layout, width_px: u32, height_px: u32) -> u64 {
-    2 * u64::from(width_px.max(height_px)) * (layout.channels() * LINES * size_of::<f32>()) as u64
+    2 * (u64::from(width_px.max(height_px)) + 2 * MAX_MARGIN) * (layout.channels() * LINES * size_of::<f32>()) as u64
 }
+
+/// What boxes of sigma 100 reach beyond the picture, in pixels: three times a radius of 99 and the partial pixel.
+const MAX_MARGIN: u64 = 300;
 
 /// What is done to each line.
 enum Filter {
@@ -57,6 +60,15 @@ impl Filter {
         let radius = (0.5 * (12.0 * variance + 1.0).sqrt() - 0.5).floor();
         let edge = (2.0 * radius + 1.0) * (radius * (radius + 1.0) - 3.0 * variance) / (6.0 * (variance - (radius + 1.0) * (radius + 1.0)));
         Some(Self::Boxes { radius: radius as usize, edge })
+    }
+
+    /// Pixels to be added on both ends of a line. Boxes in a row need them: each must see the picture's edge go on unblurred, or the
+    /// edge would be blurred differently from what lies within. The kernel sees to its edges itself.
+    fn margin(&self) -> usize {
+        match self {
+            Self::Kernel(_) => 0,
+            Self::Boxes { radius, .. } => PASSES * (radius + 1),
+        }
     }
 
     /// Filters the lines of a strip; the result is in the first buffer.
@@ -121,37 +133,48 @@ fn box_pass<const L: usize>(from: &[[f32; L]], to: &mut [[f32; L]], radius: usiz
 fn blur_channels<const C: usize, const L: usize>(pixels: &mut Pixels, filter: &Filter) {
     let (width, height) = (pixels.width_px as usize, pixels.height_px as usize);
     let (all, _) = pixels.bytes.as_chunks_mut::<C>();
-    let mut strip = vec![[0.0; L]; height];
-    let mut spare = vec![[0.0; L]; height];
+    let margin = filter.margin();
+    let mut strip = vec![[0.0; L]; height + 2 * margin];
+    let mut spare = strip.clone();
     for left in (0..width).step_by(LINES) {
         let lines = LINES.min(width - left);
-        for (row, line) in all.chunks_exact(width).zip(&mut strip) {
+        for (row, line) in all.chunks_exact(width).zip(&mut strip[margin..]) {
             for (pixel, lane) in row[left..left + lines].iter().zip(line.as_chunks_mut::<C>().0) {
                 *lane = load(*pixel);
             }
         }
+        extend_ends(&mut strip, margin);
         filter.run(&mut strip, &mut spare);
-        for (row, line) in all.chunks_exact_mut(width).zip(&strip) {
+        for (row, line) in all.chunks_exact_mut(width).zip(&strip[margin..]) {
             for (pixel, lane) in row[left..left + lines].iter_mut().zip(line.as_chunks::<C>().0) {
                 *pixel = store(*lane);
             }
         }
     }
-    strip.resize(width, [0.0; L]);
-    spare.resize(width, [0.0; L]);
+    strip.resize(width + 2 * margin, [0.0; L]);
+    spare.resize(width + 2 * margin, [0.0; L]);
     for rows in all.chunks_mut(width * LINES) {
         for (place, row) in rows.chunks_exact(width).enumerate() {
-            for (pixel, line) in row.iter().zip(&mut strip) {
+            for (pixel, line) in row.iter().zip(&mut strip[margin..]) {
                 line.as_chunks_mut::<C>().0[place] = load(*pixel);
             }
         }
+        extend_ends(&mut strip, margin);
         filter.run(&mut strip, &mut spare);
         for (place, row) in rows.chunks_exact_mut(width).enumerate() {
-            for (pixel, line) in row.iter_mut().zip(&strip) {
+            for (pixel, line) in row.iter_mut().zip(&strip[margin..]) {
                 *pixel = store(line.as_chunks::<C>().0[place]);
             }
         }
     }
+}
+
+/// Fills the margins with the first and the last pixel of the picture.
+fn extend_ends<const L: usize>(strip: &mut [[f32; L]], margin: usize) {
+    let end = strip.len() - margin;
+    let (first, last) = (strip[margin], strip[end - 1]);
+    strip[..margin].fill(first);
+    strip[end..].fill(last);
 }
 
 /// Bytes to scaled whole numbers; colours weighted with alpha, which is the fourth of four.
@@ -259,6 +282,7 @@ mod tests {
             let variance = 3.0 * 2.0 * squares / (2.0 * radius + 1.0 + 2.0 * edge);
             assert!((variance.sqrt() - f64::from(sigma)).abs() < 0.01 * f64::from(sigma), "{sigma}: {}", variance.sqrt());
             // Sums stay exact: the widest box times the largest value is below 2^24.
+            assert!(PASSES as f64 * (radius + 1.0) <= MAX_MARGIN as f64);
             assert!((2.0 * radius + 3.0) * 255.0 * 256.0 < 16_777_216.0);
         }
     }
