@@ -9,6 +9,7 @@ mod limits;
 mod pixels;
 mod probe;
 mod spec;
+mod stage;
 
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
