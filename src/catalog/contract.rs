@@ -39,6 +39,7 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.the_same_result_bytes_are_kept_once().await;
     suite.a_lost_lease_writes_nothing().await;
     suite.a_failed_attempt_waits_until_due().await;
+    suite.a_job_that_only_lacks_its_own_end_is_claimed_again().await;
     suite.the_last_attempt_fails_for_good().await;
     suite.a_shutdown_gives_the_attempt_back().await;
     suite.leases_are_renewed_and_expire().await;
@@ -589,6 +590,19 @@ impl Suite<'_> {
         assert!(matches!(refused, Err(CatalogError::LeaseLost)), "{refused:?}");
         assert_eq!(self.catalog.renew_leases(&[lease], self.now).await.expect("renew_leases works"), []);
         self.recount().await;
+    }
+
+    async fn a_job_that_only_lacks_its_own_end_is_claimed_again(&mut self) {
+        self.accept_image(image(&["thumb"])).await;
+        let job = self.claim_one().await;
+        self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(stored()))).await.expect("finish_task works");
+        self.catalog.void_leases(self.now, 3).await.expect("void_leases works");
+        let again = self.claim_one().await;
+        assert_eq!((again.lease.job, again.tasks.len()), (job.lease.job, 0));
+        let finished = self.catalog.finish_job(again.lease, self.job_done()).await.expect("finish_job works");
+        assert_eq!(finished.job, JobState::Completed);
+        self.recount().await;
+        self.nothing_waits().await;
     }
 
     async fn a_failed_attempt_waits_until_due(&mut self) {

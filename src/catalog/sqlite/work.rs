@@ -18,14 +18,15 @@ use crate::domain::{
     BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState,
 };
 
-/// The first due jobs in order, a row per task that has not ended. The inner query walks `jobs_queued_rank`; the few rows
+/// The first due jobs in order, a row per task that has not ended; one row without a task for a job whose tasks had all
+/// ended when its worker died before it could say so. The inner query walks `jobs_queued_rank`; the few rows
 /// it yields are put in order by the caller, as a join promises none.
 pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
      j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.queued_at AS queued_at, \
      i.blob AS blob, b.bytes AS bytes, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
      FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, queued_at FROM jobs \
      WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
-     JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
+     JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob LEFT JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
 
 /// See [`super::super::Catalog::claim_jobs`].
 pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<Claimed, CatalogError> {
@@ -38,7 +39,7 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
     let mut keyed = Vec::with_capacity(rows.len());
     for row in &rows {
         let row = Columns(row);
-        keyed.push(((row.plain::<i64>("rank")?, row.uuid("id")?, row.plain::<i64>("position")?), row));
+        keyed.push(((row.plain::<i64>("rank")?, row.uuid("id")?, row.plain::<Option<i64>>("position")?), row));
     }
     keyed.sort_by_key(|(key, _)| *key);
 
@@ -56,8 +57,8 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
             left_bytes = left;
             claimed.jobs.push(claimed_job(row, Lease { job, token: *token }, cost_bytes)?);
         }
-        if let Some(last) = claimed.jobs.last_mut() {
-            last.tasks.push(ClaimedTask { id: TaskId::from_uuid(row.uuid("task")?), name: row.word("name")?, spec: row.plain("spec")? });
+        if let (Some(last), Some(task)) = (claimed.jobs.last_mut(), row.maybe_uuid("task")?) {
+            last.tasks.push(ClaimedTask { id: TaskId::from_uuid(task), name: row.word("name")?, spec: row.plain("spec")? });
         }
     }
     for job in &claimed.jobs {
