@@ -209,6 +209,17 @@ fn digest_follows_the_canonical_text() {
     assert_ne!(one, parse("w:321/f:webp").expect("parses").digest());
 }
 
+#[test]
+fn keep_follows_the_source_where_it_can() {
+    use crate::probe::Format;
+    let keep = Spec::default();
+    assert_eq!(keep.output_format(Format::WebP, true), OutputFormat::WebP);
+    assert_eq!(keep.output_format(Format::Gif, true), OutputFormat::Png);
+    assert_eq!(keep.output_format(Format::Gif, false), OutputFormat::Jpeg);
+    assert_eq!(parse("bg:fff").expect("parses").output_format(Format::Gif, true), OutputFormat::Jpeg);
+    assert_eq!(parse("f:png").expect("parses").output_format(Format::Jpeg, false), OutputFormat::Png);
+}
+
 fn gravities() -> impl Strategy<Value = Gravity> {
     prop_oneof![
         Just(Gravity::Centre),

@@ -1,0 +1,199 @@
+//! Turns and mirrors: EXIF orientation, rotation and flips become one of eight transforms, done in one pass.
+
+use crate::pixels::{Layout, Pixels};
+use crate::probe::Orientation;
+use crate::spec::{Rotation, Spec};
+
+/// Side of the tiles of a transposition: two tiles of 32x32 RGBA pixels are 8 KiB, well inside the first-level cache.
+const TILE_PX: usize = 32;
+
+/// A transform as: swap rows and columns first, then mirror left-right, then mirror top-bottom. Each of the eight has one such form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    transpose: bool,
+    mirror_x: bool,
+    mirror_y: bool,
+}
+
+impl Parts {
+    const fn of(orientation: Orientation) -> Self {
+        let (transpose, mirror_x, mirror_y) = match orientation {
+            Orientation::Upright => (false, false, false),
+            Orientation::FlipHorizontal => (false, true, false),
+            Orientation::Rotate180 => (false, true, true),
+            Orientation::FlipVertical => (false, false, true),
+            Orientation::Transpose => (true, false, false),
+            Orientation::Rotate90 => (true, true, false),
+            Orientation::Transverse => (true, true, true),
+            Orientation::Rotate270 => (true, false, true),
+        };
+        Self { transpose, mirror_x, mirror_y }
+    }
+
+    const fn orientation(self) -> Orientation {
+        match (self.transpose, self.mirror_x, self.mirror_y) {
+            (false, false, false) => Orientation::Upright,
+            (false, true, false) => Orientation::FlipHorizontal,
+            (false, true, true) => Orientation::Rotate180,
+            (false, false, true) => Orientation::FlipVertical,
+            (true, false, false) => Orientation::Transpose,
+            (true, true, false) => Orientation::Rotate90,
+            (true, true, true) => Orientation::Transverse,
+            (true, false, true) => Orientation::Rotate270,
+        }
+    }
+}
+
+/// One transform for `first` and then `second`.
+pub(crate) const fn then(first: Orientation, second: Orientation) -> Orientation {
+    let (a, b) = (Parts::of(first), Parts::of(second));
+    // A transposition that comes after mirrors exchanges them.
+    let (mirror_x, mirror_y) = if b.transpose { (a.mirror_y, a.mirror_x) } else { (a.mirror_x, a.mirror_y) };
+    Parts { transpose: a.transpose != b.transpose, mirror_x: mirror_x != b.mirror_x, mirror_y: mirror_y != b.mirror_y }.orientation()
+}
+
+/// The transform that takes `orientation` back.
+pub(crate) const fn inverse(orientation: Orientation) -> Orientation {
+    match orientation {
+        Orientation::Rotate90 => Orientation::Rotate270,
+        Orientation::Rotate270 => Orientation::Rotate90,
+        other => other,
+    }
+}
+
+/// What brings the stored picture to where the spec wants it: EXIF (if `auto_rotate`), then the turn, then the flips.
+pub(crate) const fn transform(spec: &Spec, stored: Orientation) -> Orientation {
+    let upright = if spec.auto_rotate { stored } else { Orientation::Upright };
+    let turn = match spec.rotate {
+        Rotation::Deg0 => Orientation::Upright,
+        Rotation::Deg90 => Orientation::Rotate90,
+        Rotation::Deg180 => Orientation::Rotate180,
+        Rotation::Deg270 => Orientation::Rotate270,
+    };
+    let flips = Parts { transpose: false, mirror_x: spec.flip_horizontal, mirror_y: spec.flip_vertical }.orientation();
+    then(then(upright, turn), flips)
+}
+
+/// Applies the transform: in place where the sides stay, else into a new buffer of the same size, tile by tile.
+pub(crate) fn orient(pixels: Pixels, orientation: Orientation) -> Pixels {
+    match pixels.layout {
+        Layout::Rgb8 => orient_channels::<3>(pixels, orientation),
+        Layout::Rgba8 => orient_channels::<4>(pixels, orientation),
+    }
+}
+
+fn orient_channels<const C: usize>(mut pixels: Pixels, orientation: Orientation) -> Pixels {
+    let parts = Parts::of(orientation);
+    if parts.transpose {
+        return transpose::<C>(&pixels, parts);
+    }
+    let stride = pixels.stride();
+    let (all, _) = pixels.bytes.as_chunks_mut::<C>();
+    match (parts.mirror_x, parts.mirror_y) {
+        (false, false) => {}
+        (true, true) => all.reverse(),
+        (true, false) => all.chunks_exact_mut(pixels.width_px as usize).for_each(<[[u8; C]]>::reverse),
+        (false, true) => {
+            let half = pixels.height_px as usize / 2;
+            let (top, rest) = pixels.bytes.split_at_mut(half * stride);
+            top.chunks_exact_mut(stride).zip(rest.rchunks_exact_mut(stride)).for_each(|(above, below)| above.swap_with_slice(below));
+        }
+    }
+    pixels
+}
+
+fn transpose<const C: usize>(pixels: &Pixels, parts: Parts) -> Pixels {
+    let (width, height) = (pixels.height_px as usize, pixels.width_px as usize);
+    let mut bytes = vec![0; pixels.bytes.len()];
+    let (source, _) = pixels.bytes.as_chunks::<C>();
+    let (target, _) = bytes.as_chunks_mut::<C>();
+    // Columns of the source are rows of the target: `height` pixels stand between two neighbours in a target row.
+    for (band, rows) in target.chunks_mut(width * TILE_PX).enumerate() {
+        for tile_left in (0..width).step_by(TILE_PX) {
+            let tile_right = (tile_left + TILE_PX).min(width);
+            for (row_in_band, row) in rows.chunks_exact_mut(width).enumerate() {
+                let y = band * TILE_PX + row_in_band;
+                let column = if parts.mirror_y { height - 1 - y } else { y };
+                for (x, pixel) in (tile_left..tile_right).zip(&mut row[tile_left..tile_right]) {
+                    let line = if parts.mirror_x { width - 1 - x } else { x };
+                    *pixel = source[line * height + column];
+                }
+            }
+        }
+    }
+    Pixels { width_px: pixels.height_px, height_px: pixels.width_px, layout: pixels.layout, bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{at, noise, pictures};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Where the pixel at (x, y) of a `width` x `height` picture goes, straight from the table of Exif 2.32.
+    fn place(orientation: Orientation, x: u32, y: u32, width: u32, height: u32) -> (u32, u32) {
+        match orientation.exif() {
+            1 => (x, y),
+            2 => (width - 1 - x, y),
+            3 => (width - 1 - x, height - 1 - y),
+            4 => (x, height - 1 - y),
+            5 => (y, x),
+            6 => (height - 1 - y, x),
+            7 => (height - 1 - y, width - 1 - x),
+            8 => (y, width - 1 - x),
+            other => panic!("no orientation {other}"),
+        }
+    }
+
+    fn check(pixels: &Pixels) {
+        for orientation in Orientation::ALL {
+            let turned = orient(pixels.clone(), orientation);
+            let sides = if orientation.swaps_sides() { (pixels.height_px, pixels.width_px) } else { (pixels.width_px, pixels.height_px) };
+            assert_eq!((turned.width_px, turned.height_px), sides);
+            for y in 0..pixels.height_px {
+                for x in 0..pixels.width_px {
+                    let (to_x, to_y) = place(orientation, x, y, pixels.width_px, pixels.height_px);
+                    assert_eq!(at(&turned, to_x, to_y), at(pixels, x, y), "{orientation:?} {x} {y}");
+                }
+            }
+            assert_eq!(&orient(turned, inverse(orientation)), pixels);
+        }
+    }
+
+    #[test]
+    fn larger_than_a_tile() {
+        check(&noise(70, 33, Layout::Rgb8, 1));
+        check(&noise(1, 65, Layout::Rgba8, 2));
+    }
+
+    #[test]
+    fn composition_is_application_in_order() {
+        let pixels = noise(5, 3, Layout::Rgb8, 3);
+        for first in Orientation::ALL {
+            for second in Orientation::ALL {
+                assert_eq!(
+                    orient(orient(pixels.clone(), first), second),
+                    orient(pixels.clone(), then(first, second)),
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn spec_turns_after_exif_and_flips_last() {
+        let spec: Spec = "rot:90/fl:1".parse().expect("parses");
+        assert_eq!(transform(&spec, Orientation::Upright), then(Orientation::Rotate90, Orientation::FlipHorizontal));
+        let stored = transform(&spec, Orientation::Rotate270);
+        assert_eq!(stored, Orientation::FlipHorizontal);
+        let still: Spec = "ar:0".parse().expect("parses");
+        assert_eq!(transform(&still, Orientation::Rotate90), Orientation::Upright);
+    }
+
+    proptest! {
+        #[test]
+        fn every_pixel_goes_where_exif_says(pixels in pictures(12)) {
+            check(&pixels);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Unsharp mask: each colour moves away from its blurred neighbourhood by as much as it differs from it.
+
+use super::blur::blur;
+use crate::pixels::Pixels;
+
+/// Sharpens with a mask of standard deviation `sigma_px`, 0 to 100: `2 * v - blurred(v)`. Alpha is untouched. 0 does nothing.
+/// Holds a second picture of the same size while it runs.
+pub(crate) fn sharpen(pixels: &mut Pixels, sigma_px: f32) {
+    if sigma_px.is_nan() || sigma_px <= 0.0 {
+        return;
+    }
+    let mut blurred = pixels.clone();
+    blur(&mut blurred, sigma_px);
+    let channels = pixels.layout.channels();
+    for (pixel, soft) in pixels.bytes.chunks_exact_mut(channels).zip(blurred.bytes.chunks_exact(channels)) {
+        for (value, soft) in pixel[..3].iter_mut().zip(soft) {
+            *value = (2 * i16::from(*value) - i16::from(*soft)).clamp(0, 255) as u8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{at, noise, picture, pictures};
+    use super::*;
+    use crate::pixels::Layout;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_edge_gets_steeper_and_flat_parts_stay() {
+        let mut pixels = picture(40, 8, Layout::Rgb8, |x, _, _| if x < 20 { 100 } else { 150 });
+        sharpen(&mut pixels, 1.0);
+        assert_eq!((at(&pixels, 2, 4)[0], at(&pixels, 37, 4)[0]), (100, 150));
+        assert!(at(&pixels, 19, 4)[0] < 95 && at(&pixels, 20, 4)[0] > 155, "{:?} {:?}", at(&pixels, 19, 4), at(&pixels, 20, 4));
+    }
+
+    #[test]
+    fn zero_does_nothing() {
+        let before = noise(5, 5, Layout::Rgba8, 1);
+        let mut after = before.clone();
+        sharpen(&mut after, 0.0);
+        assert_eq!(before, after);
+    }
+
+    proptest! {
+        #[test]
+        fn is_twice_the_picture_less_the_blurred_one(pixels in pictures(14), sigma in 0.0_f32..6.0) {
+            let (mut sharp, mut soft) = (pixels.clone(), pixels.clone());
+            sharpen(&mut sharp, sigma);
+            blur(&mut soft, sigma);
+            let channels = pixels.layout.channels();
+            for (index, ((sharp, soft), before)) in sharp.bytes.iter().zip(&soft.bytes).zip(&pixels.bytes).enumerate() {
+                let wanted = if index % channels == 3 { *before } else { (2 * i32::from(*before) - i32::from(*soft)).clamp(0, 255) as u8 };
+                prop_assert_eq!(*sharp, wanted);
+            }
+        }
+    }
+}
