@@ -27,6 +27,12 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
                 let mut frame = frame.ok_or_else(|| reader.error(ErrorKind::Malformed, "jpeg has a scan before its frame header"))?;
                 frame.orientation = orientation.unwrap_or_default();
                 frame.has_icc = has_icc;
+                // B.2.3: a first scan without all components means that the others come later and all must be kept.
+                reader.skip(2)?;
+                let one_pass = !frame.progressive && reader.byte()? == frame.channels;
+                if one_pass {
+                    frame.coefficient_bytes = 0;
+                }
                 return Ok(frame);
             }
             _ => {}

@@ -24,7 +24,7 @@ fn jpeg_header(marker: u8, bits: u8, width_px: u16, height_px: u16, components: 
     for index in 0..components {
         bytes.extend([index + 1, if index == 0 { 0x22 } else { 0x11 }, 0]);
     }
-    bytes.extend([0xff, 0xda, 0, 2]);
+    bytes.extend([0xff, 0xda, 0, 6 + 2 * components, components]);
     bytes
 }
 
@@ -109,7 +109,7 @@ fn every_cut_of_a_header_asks_for_more() {
     for whole in [jpeg_header(0xc0, 8, 16, 16, 3), png, webp, gif.to_vec()] {
         let answer = ask(&whole).unwrap();
         assert!(answer.frames.is_some_and(|frames| frames == 1) || answer.format == Format::Gif);
-        for end in 0..whole.len() - 4 {
+        for end in 0..whole.len() - 5 {
             let error = ask(&whole[..end]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Truncated, "{} cut at {end}: {error}", answer.format);
         }
