@@ -1,0 +1,14 @@
+//! The service from outside: one binary, a module per promise, the real server on a free port.
+
+mod config;
+mod crash;
+mod deliver;
+mod jobs;
+mod multipart_cases;
+mod prefixes;
+mod process;
+mod refusals;
+mod results;
+mod support;
+mod tidy;
+mod upload;

@@ -1,0 +1,100 @@
+//! The real binary as a child: started on a folder, killed or asked to end, its lines kept.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::Instant,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::DEADLINE;
+
+/// A command for the binary with none of our environment's settings, in a folder without a configuration file.
+pub(crate) fn pixmill(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pixmill"));
+    command.current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PIXMILL_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The service as its own process. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `serve` on `folder/data` and waits for the line that says the address.
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
+        let log = folder.join("log.jsonl");
+        let errors = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
+        let mut child = pixmill(folder)
+            .args(["--listen", "127.0.0.1:0", "--data-dir", "data", "--workers", "2", "--memory-budget", "256MiB"])
+            .args(["--disk-reserve-bytes", "0", "--log-format", "json"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let (first, line) = mpsc::channel();
+        // Reads on to the end, so that the child never waits for its reader.
+        std::thread::spawn(move || {
+            let _ = first.send(lines.next());
+            lines.for_each(drop);
+        });
+        let line = line.recv_timeout(DEADLINE).expect("a line in time").and_then(Result::ok);
+        let Some(line) = line else { panic!("ended before it served: {}", std::fs::read_to_string(&log).unwrap_or_default()) };
+        let address =
+            line.strip_prefix("pixmill listening on http://").expect("the first line says the address").parse().expect("an address");
+        Self { child, address, log }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// `kill -9`, and gone when this returns.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a process of ours");
+        self.child.wait().expect("ends");
+    }
+
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("a process of ours");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a process of ours") {
+                return status;
+            }
+            assert!(Instant::now() < end, "does not end");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// Its log lines so far, of this and earlier processes on the folder.
+    pub(crate) fn log(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&self.log).expect("a log");
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("a log line is no JSON ({e}): {line}"))).collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
