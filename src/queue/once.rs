@@ -77,9 +77,8 @@ impl Queue {
             Refused::TooCostly { cost_bytes, budget_bytes } => OnceError::TooCostly { cost_bytes, budget_bytes },
         })?;
         let queue = begun.elapsed();
-        let source = tokio::fs::read(&staged.path).await.map_err(OnceError::Read)?;
+        let source = staged.read().await.map_err(OnceError::Read)?;
         let read = begun.elapsed() - queue;
-        drop(staged);
         let limits = self.inner.options.limits;
         let cancel = Arc::new(AtomicBool::new(false));
         let on_pool = parts.compute.run(core, self.inner.options.job_deadline, cancel, move |stop| {

@@ -38,6 +38,20 @@ pub struct Staged {
     pub bytes: u64,
 }
 
+impl Staged {
+    /// All its bytes. The file is unlinked, on the same trip to a blocking thread.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    ///
+    /// # Cancel safety
+    /// Dropped at any point it leaves no file.
+    pub async fn read(self) -> std::io::Result<Vec<u8>> {
+        let reading = tokio::task::spawn_blocking(move || std::fs::read(&self.path));
+        reading.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
+
 /// A blob being read.
 pub struct BlobRead {
     /// Size of the whole blob.

@@ -35,20 +35,27 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().expect("a client")
 }
 
-/// A picture nobody sent before, from one a single read takes to one that is staged in several writes.
-fn picture(seed: u64) -> Vec<u8> {
-    match seed % 4 {
-        0 => pictures::png(pictures::photo(400, 300, seed)),
-        1 => pictures::jpeg(&pictures::photo(800, 600, seed), 90),
-        _ => pictures::small_jpeg(seed),
+/// Files nobody sent before, from one a single read takes to one that is staged in several writes, made at no cost: a comment
+/// segment with a number in each.
+struct Files(Vec<Vec<u8>>);
+
+impl Files {
+    fn new() -> Self {
+        let large = pictures::jpeg(&pictures::photo(900, 700, 1), 100);
+        assert!(large.len() > 300_000, "{} bytes fit one buffer", large.len());
+        Self(vec![pictures::small_jpeg(1), pictures::jpeg(&pictures::photo(500, 400, 2), 85), pictures::small_jpeg(3), large])
+    }
+
+    fn numbered(&self, client: u64, n: u64) -> Vec<u8> {
+        pictures::with_comment(&self.0[(n % 4) as usize], &format!("{client}-{n}"))
     }
 }
 
 /// Uploads until the service is gone, and notes what was acknowledged.
-async fn upload_until_gone(address: SocketAddr, seed: u64, acknowledged: Arc<Mutex<Vec<Acknowledged>>>) {
+async fn upload_until_gone(address: SocketAddr, files: Arc<Files>, number: u64, acknowledged: Arc<Mutex<Vec<Acknowledged>>>) {
     let client = client();
     for n in 0.. {
-        let file = picture(seed * 100_000 + n);
+        let file = files.numbered(number, n);
         let sha256 = sha256_hex(&file);
         let body =
             Form::new().file("file", "a.jpg", &file).field("variant", "thumb=rs:fit:64:64").field("variant", "soft=w:200/bl:2").end();
@@ -86,16 +93,15 @@ async fn what_was_acknowledged_survives_kill_9() {
     println!("crash seed {seed} (PIXMILL_CRASH_SEED)");
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let mut chance = Chance(seed);
+    let (mut chance, files) = (Chance(seed), Arc::new(Files::new()));
     let mut all: Vec<Acknowledged> = Vec::new();
     for round in 0..ROUNDS {
         let service = Process::start(folder.path(), &[]);
         let address = service.address;
-        // What the round before acknowledged, while this one's uploads come in.
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let mut clients = JoinSet::new();
         for n in 0..CLIENTS {
-            clients.spawn(upload_until_gone(address, seed.wrapping_add(round * CLIENTS + n) % 1_000_000, Arc::clone(&acknowledged)));
+            clients.spawn(upload_until_gone(address, Arc::clone(&files), round * CLIENTS + n, Arc::clone(&acknowledged)));
         }
         let after = Duration::from_micros(u64::from(chance.below(MOST_MS * 1000)));
         // The moment of the kill is the experiment; nothing below depends on its length.

@@ -81,7 +81,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const PATHS: &[(&str, &[&str], &str)] = &[
     (
         "std::fs",
-        &["src/store/", "src/ingest/writer.rs", "src/config/", "src/cli.rs", "src/app.rs", "src/telemetry/"],
+        &["src/store/", "src/ingest/writer.rs", "src/config/", "src/cli.rs", "src/app.rs", "src/telemetry/", "src/catalog/sqlite/"],
         "files belong to the store",
     ),
     ("tokio::fs", &[], "tokio's files lose write errors"),

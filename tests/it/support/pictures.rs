@@ -79,6 +79,16 @@ pub(crate) fn with_orientation(jpeg: &[u8], orientation: u16) -> Vec<u8> {
     file
 }
 
+/// The JPEG with a comment segment right after SOI: other bytes, the same picture (ITU-T T.81, B.2.4.5).
+pub(crate) fn with_comment(jpeg: &[u8], text: &str) -> Vec<u8> {
+    let mut file = jpeg[..2].to_vec();
+    file.extend_from_slice(&[0xFF, 0xFE]);
+    file.extend_from_slice(&u16::try_from(text.len() + 2).expect("short").to_be_bytes());
+    file.extend_from_slice(text.as_bytes());
+    file.extend_from_slice(&jpeg[2..]);
+    file
+}
+
 /// What a viewer shows of stored pixels with an orientation (the meaning of the values 1 to 8, Exif 2.32).
 pub(crate) fn displayed(stored: &DynamicImage, orientation: u16) -> DynamicImage {
     match orientation {

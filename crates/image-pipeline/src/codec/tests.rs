@@ -1,3 +1,5 @@
+//! The codecs against the `image` crate and the corpus: what is written reads back, what is broken is refused.
+
 use super::*;
 use ::png as png_crate;
 use image::ImageFormat;

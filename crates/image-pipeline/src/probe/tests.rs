@@ -1,3 +1,5 @@
+//! Headers of every format, whole, cut and hostile: what the probe says of them.
+
 use super::*;
 use std::io::Cursor;
 

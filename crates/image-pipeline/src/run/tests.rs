@@ -1,3 +1,5 @@
+//! Plans run on real pictures: results, order, deadlines, and what is charged for memory.
+
 use super::*;
 use crate::{
     codec::tests::{corpus, picture_of},
