@@ -22,6 +22,18 @@ impl Rect {
     pub(crate) const fn whole(width_px: u32, height_px: u32) -> Self {
         Self { left_px: 0, top_px: 0, width_px, height_px }
     }
+
+    /// The part within a picture of these sides (each at least 1); at least one pixel.
+    pub(crate) fn confined_to(self, width_px: u32, height_px: u32) -> Self {
+        let left_px = self.left_px.min(width_px.saturating_sub(1));
+        let top_px = self.top_px.min(height_px.saturating_sub(1));
+        Self {
+            left_px,
+            top_px,
+            width_px: self.width_px.clamp(1, (width_px - left_px).max(1)),
+            height_px: self.height_px.clamp(1, (height_px - top_px).max(1)),
+        }
+    }
 }
 
 /// A rectangle in pixels and parts of pixels, as it falls when a result is traced back to its source.
@@ -34,6 +46,16 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// The same place in a picture `scale_x`, `scale_y` times as large: what a decoder that shrinks leaves of it.
+    pub(crate) fn scaled(self, scale_x: f64, scale_y: f64) -> Self {
+        Self {
+            left_px: self.left_px * scale_x,
+            top_px: self.top_px * scale_y,
+            width_px: self.width_px * scale_x,
+            height_px: self.height_px * scale_y,
+        }
+    }
+
     /// The same place in the stored picture, which `transform` brings to the shown one of `shown_width_px` x `shown_height_px`.
     pub(crate) fn stored(self, transform: Orientation, shown_width_px: u32, shown_height_px: u32) -> Self {
         let right_gap = f64::from(shown_width_px) - self.left_px - self.width_px;
@@ -90,6 +112,11 @@ impl Geometry {
             width_px: f64::from(self.cut.width_px) * scale_x,
             height_px: f64::from(self.cut.height_px) * scale_y,
         }
+    }
+
+    /// Pixels of source for one of the result, the smaller of both directions: how far a decoder may shrink is told by this.
+    pub(crate) fn shrink(&self) -> f64 {
+        (f64::from(self.crop.width_px) / f64::from(self.scaled_px.0)).min(f64::from(self.crop.height_px) / f64::from(self.scaled_px.1))
     }
 }
 

@@ -1,13 +1,13 @@
 //! The steps between decoding and encoding, one file each, all on [`Pixels`](crate::pixels::Pixels). They know nothing of formats.
 //!
-//! Order of work: `orient`; crop, scaling and the cut of `fill` in one `resize` as `geometry` says; `colour`, `blur`, `sharpen`, `pixelate`;
-//! `flatten`.
+//! Order of work: `orient`, `crop` and `resize` as `geometry` says, then `colour`, `blur`, `sharpen`, `pixelate`, then `flatten`.
 //! `orient` may as well come after `resize`, where there is less to move: [`geometry::Region::stored`] turns the place around.
 //!
 //! Invariant: every step is a pure function of its arguments; the same pixels and options give the same pixels.
 
 pub(crate) mod blur;
 pub(crate) mod colour;
+pub(crate) mod crop;
 pub(crate) mod flatten;
 pub(crate) mod geometry;
 pub(crate) mod orient;

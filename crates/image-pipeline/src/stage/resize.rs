@@ -171,7 +171,7 @@ mod tests {
         let source = noise(9, 7, Layout::Rgba8, 2);
         let region = Region { left_px: 2.0, top_px: 1.0, width_px: 4.0, height_px: 5.0 };
         let cut = resize(&source, region, 4, 5).expect("copies");
-        assert_eq!(cut, picture(4, 5, Layout::Rgba8, |x, y, channel| at(&source, x + 2, y + 1)[channel]));
+        assert_eq!(cut, super::super::crop::crop(source, Rect { left_px: 2, top_px: 1, width_px: 4, height_px: 5 }));
     }
 
     #[test]
