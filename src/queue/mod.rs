@@ -147,10 +147,19 @@ impl Queue {
         let mut running = JoinSet::new();
         loop {
             while running.try_join_next().is_some() {}
+            // Registered before looking, so that work that comes in between is not missed.
+            let woken = self.inner.wake.notified();
+            let cores = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stopping| *stopping) => break,
+                cores = self.inner.free_cores() => cores,
+            };
+            // Never dropped half-way: a claim that was answered to nobody would hold its jobs until the lease ends.
+            let next = self.inner.start_work(cores, &mut running, &mut stop).await;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stopping| *stopping) => break,
-                () = self.inner.start_work(&mut running) => {}
+                () = self.inner.until(next, woken) => {}
             }
         }
         if !running.is_empty() {
@@ -170,45 +179,68 @@ impl Queue {
         loop {
             tick.tick().await;
             self.inner.renew().await;
+            self.inner.take_back_expired().await;
         }
     }
 }
 
+/// When the dispatcher looks for work again.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// There may be more.
+    AtOnce,
+    /// The next job waits for memory; it stays at the head of the line.
+    WhenBytesAreFreed,
+    /// Nothing is due before, unless something comes in.
+    After(Duration),
+}
+
 impl Inner {
-    /// Waits for a core, claims what can start now, starts it; when there is nothing, waits for a reason to look again.
+    /// Waits for a core; takes those that are free beside it, too.
     ///
-    /// Cancel safety: dropped while waiting it has claimed nothing; the claim itself and the start are one poll apart
-    /// only by the catalog's answer, and a claim that was answered to nobody is requeued when its lease ends.
-    async fn start_work(self: &Arc<Self>, running: &mut JoinSet<()>) {
-        // Registered before looking, so that work that comes in between is not missed.
-        let woken = self.wake.notified();
+    /// # Cancel safety
+    /// Dropped while waiting it holds nothing.
+    async fn free_cores(&self) -> Vec<CorePermit> {
         let mut cores = vec![self.parts.compute.core().await];
         while let Some(core) = self.parts.compute.try_core() {
             cores.push(core);
         }
+        cores
+    }
+
+    /// Claims what can start now and starts it; says when to look again.
+    ///
+    /// # Cancel safety
+    /// Must be run to its end: what was claimed is then either started or given back.
+    async fn start_work(self: &Arc<Self>, mut cores: Vec<CorePermit>, running: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>) -> Next {
         let claimed = match self.claim(cores.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 error!(error = %chain(&error), "could not claim jobs");
-                drop(cores);
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                return;
+                return Next::After(Duration::from_millis(500));
             }
         };
         let got_all = claimed.jobs.len() == cores.len();
         for (job, core) in claimed.jobs.into_iter().zip(cores.drain(..)) {
             self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1))).ok();
-            let bytes = self.parts.compute.bytes(job.cost_bytes).await;
+            // There at once, unless a request that waits for its image took them since the claim was asked for.
+            let bytes = tokio::select! {
+                biased;
+                bytes = self.parts.compute.bytes(job.cost_bytes) => Some(bytes),
+                _ = stop.wait_for(|stopping| *stopping) => None,
+            };
+            let Some(bytes) = bytes else {
+                work::give_back(self, &job).await;
+                continue;
+            };
             let cancel = self.hold(job.lease);
             running.spawn(Arc::clone(self).work_on(job, core, bytes, cancel));
         }
         if got_all {
-            return;
+            return Next::AtOnce;
         }
         if claimed.blocked_bytes.is_some() {
-            // The next job waits for memory; it stays at the head of the line.
-            tokio::select! { () = self.parts.compute.bytes_freed() => {}, () = woken => {} }
-            return;
+            return Next::WhenBytesAreFreed;
         }
         if self.parts.compute.free_cores() > 0 && running.is_empty() {
             self.progressed();
@@ -216,8 +248,19 @@ impl Inner {
         let due = self.parts.catalog.next_due().await.unwrap_or_default();
         let now = self.parts.clock.now();
         // The clock may jump: look again at least once a minute.
-        let pause = due.map_or(Duration::from_secs(60), |due| due.since(now).clamp(Duration::from_millis(1), Duration::from_secs(60)));
-        tokio::select! { () = woken => {}, () = tokio::time::sleep(pause) => {} }
+        Next::After(due.map_or(Duration::from_secs(60), |due| due.since(now).clamp(Duration::from_millis(1), Duration::from_secs(60))))
+    }
+
+    /// Resolves when it is time to look for work again, or something has come in.
+    async fn until(&self, next: Next, woken: impl Future<Output = ()>) {
+        let passed = async {
+            match next {
+                Next::AtOnce => {}
+                Next::WhenBytesAreFreed => self.parts.compute.bytes_freed().await,
+                Next::After(pause) => tokio::time::sleep(pause).await,
+            }
+        };
+        tokio::select! { () = woken => {}, () = passed => {} }
     }
 
     async fn claim(&self, limit: usize) -> Result<Claimed, CatalogError> {
@@ -291,6 +334,21 @@ impl Inner {
                 }
             }
             Err(error) => warn!(error = %chain(&error), "could not renew leases"),
+        }
+    }
+}
+
+impl Inner {
+    /// Takes back jobs nobody renews: their end could not be recorded, or another node died with them.
+    async fn take_back_expired(&self) {
+        match self.parts.catalog.expire_leases(self.parts.clock.now(), self.options.max_crashes).await {
+            Ok(voided) if voided.requeued.is_empty() && voided.failed.is_empty() => {}
+            Ok(voided) => {
+                warn!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took back jobs whose lease had ended");
+                self.queued.fetch_add(voided.requeued.len() as u64, Ordering::Relaxed);
+                self.wake.notify_one();
+            }
+            Err(error) => warn!(error = %chain(&error), "could not look for leases that have ended"),
         }
     }
 }

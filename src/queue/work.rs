@@ -315,6 +315,11 @@ async fn conclude(
     release(inner, job, reason, stopping).await
 }
 
+/// Gives a job back that was claimed and cannot start because the service stops.
+pub(super) async fn give_back(inner: &Inner, job: &ClaimedJob) {
+    release(inner, job, failure(TaskCode::Cancelled, "the service is stopping"), true).await;
+}
+
 async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping: bool) -> bool {
     let now = inner.parts.clock.now();
     let release = if stopping {
