@@ -32,15 +32,30 @@ fn cases(corpus: &Path) -> Vec<Value> {
     cases
 }
 
-/// The driver that came with the cases.
-async fn drive(server: &Server, corpus: &Path, flags: &[&str]) {
-    let url = format!("{}/v1/images?unknown_fields=metadata", server.base());
+/// Where forms with fields of their own are sent: the cases have fields that are no options of ours.
+const PATH: &str = "/v1/images?unknown_fields=metadata";
+
+/// Cases the corpus would have accepted and we refuse, each with its reason.
+const REFUSED: &[(&str, &str)] = &[(
+    "wpt-filenames/ESC-_.txt",
+    "a control character in a part's header is no header value (RFC 9110, 5.5), and nothing should carry it on",
+)];
+
+fn is_refused_on_purpose(id: &str) -> bool {
+    REFUSED.iter().any(|(refused, _)| *refused == id)
+}
+
+/// The driver that came with the cases; its verdicts, but for what is refused on purpose.
+async fn drive(server: &Server, path: &str, corpus: &Path, flags: &[&str]) -> Vec<String> {
     let mut command = Command::new("python3");
-    command.arg(corpus.join("run_mp_cases.py")).arg(url).args(flags);
+    command.arg("-B").arg(corpus.join("run_mp_cases.py")).arg(format!("{}{path}", server.base())).args(flags);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{flags:?}:\n{said}{}", String::from_utf8_lossy(&output.stderr));
-    println!("{flags:?}: {}", said.lines().last().unwrap_or_default());
+    let failed: Vec<String> = said.lines().filter_map(|line| line.strip_prefix("FAIL ")).map(str::to_owned).collect();
+    assert_eq!(output.status.code(), Some(i32::from(!failed.is_empty())), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    println!("{path} {flags:?}: {}", said.lines().last().unwrap_or_default());
+    let on_purpose = |line: &String| line.split(' ').next().is_some_and(is_refused_on_purpose) && line.contains("['want [2]xx']");
+    failed.into_iter().filter(|line| !on_purpose(line)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,9 +67,18 @@ async fn the_corpus_driver_is_content() {
         return;
     }
     let server = Server::start().await;
-    for flags in [&["--png"][..], &["--accept-4xx"], &["--png", "--te", "--chunk", "whole,7"]] {
-        drive(&server, &corpus, flags).await;
+    let mut failed = Vec::new();
+    for (path, flags) in [
+        (PATH, &["--png"][..]),
+        (PATH, &["--png", "--te", "--chunk", "whole,7"]),
+        (PATH, &["--accept-4xx"]),
+        // By default a stray field is refused, so that here 4xx is fair; 5xx, silence and answers that depend on the cuts are not.
+        ("/v1/images", &["--png", "--accept-4xx"]),
+        ("/v1/images", &["--accept-4xx", "--te"]),
+    ] {
+        failed.extend(drive(&server, path, &corpus, flags).await);
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     server.finish().await;
 }
 
@@ -79,7 +103,9 @@ async fn accepted_files_come_back_byte_for_byte() {
             if size == 1 && body.len() > MOST_BYTEWISE {
                 continue;
             }
-            let mut head = format!("POST /v1/images?unknown_fields=metadata HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\nContent-Type: ", body.len()).into_bytes();
+            let (host, length) = (server.address, body.len());
+            let first = format!("POST {PATH} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\nContent-Type: ");
+            let mut head = first.into_bytes();
             // As the corpus has it, one byte a character.
             head.extend(case["content_type"].as_str().expect("a type").chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')));
             head.extend_from_slice(b"\r\n\r\n");
@@ -109,6 +135,7 @@ async fn accepted_files_come_back_byte_for_byte() {
         }
         let status = outcomes.first().map_or(0, |(status, _)| *status);
         let fits = match case["service"].as_str().expect("a verdict") {
+            "accept" if is_refused_on_purpose(id) => status == 400,
             "accept" => status == 202,
             "reject" => (400..500).contains(&status),
             "either" | "accept-or-limit" => status == 202 || (400..500).contains(&status),
