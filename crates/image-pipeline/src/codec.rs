@@ -141,4 +141,4 @@ fn disagreement(format: Format) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

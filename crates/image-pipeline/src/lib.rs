@@ -1,19 +1,25 @@
 //! Bytes in, image variants out: option grammar, probing, planning and running, all under limits.
 //!
 //! No files, network, threads, environment or wall clock here: the caller brings bytes, a deadline and a cancel flag.
-#![allow(dead_code)]
+//!
+//! The way of the data: [`Spec::parse`] reads options; [`probe()`] reads a header; [`plan()`] turns both into one decode
+//! and an ordered list of stages with a memory estimate; [`run()`] does the work and hands out each variant as it ends.
 
 mod codec;
 mod error;
 mod limits;
 mod pixels;
+mod plan;
 mod probe;
+mod run;
 mod spec;
 mod stage;
 
 pub use error::{Error, ErrorKind};
 pub use limits::Limits;
+pub use plan::{Plan, plan};
 pub use probe::{Format, Orientation, Probe, probe, sniff};
+pub use run::{Context, Encoded, RunReport, VariantOutcome, run};
 pub use spec::*;
 
 /// Part of every variant's identity: raised when the same input and spec would give other bytes than before.

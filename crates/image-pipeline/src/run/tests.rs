@@ -1,0 +1,242 @@
+use super::*;
+use crate::{
+    codec::tests::{corpus, picture_of},
+    pixels::Layout,
+    plan::plan,
+    probe::{Orientation, probe},
+    spec::{Presets, Spec},
+};
+use image::imageops::FilterType;
+use std::io::Cursor;
+
+fn specs(texts: &[&str]) -> Vec<Spec> {
+    texts.iter().map(|text| Spec::parse(text, &Presets::builtin()).unwrap_or_else(|error| panic!("{text}: {error}"))).collect()
+}
+
+fn process(bytes: &[u8], texts: &[&str], limits: &Limits) -> Result<(Vec<VariantOutcome>, RunReport, Plan), Error> {
+    let found = probe(&mut Cursor::new(bytes), limits)?;
+    let plan = plan(&found, &specs(texts), limits)?;
+    let cancel = AtomicBool::new(false);
+    let mut outcomes = Vec::new();
+    let report = run(&plan, bytes, &Context { deadline: None, cancel: &cancel }, &mut |outcome| outcomes.push(outcome))?;
+    assert_eq!(outcomes.len(), texts.len(), "every variant ends once");
+    assert!(report.peak_bytes <= plan.memory_bytes(bytes.len() as u64), "{report:?} {plan}");
+    for outcome in &outcomes {
+        if let Ok(encoded) = &outcome.result {
+            assert_eq!((encoded.width_px, encoded.height_px), plan.result_size(outcome.index), "{plan}");
+            assert_eq!(encoded.format, plan.output_format(outcome.index));
+        }
+    }
+    Ok((outcomes, report, plan))
+}
+
+/// The only variant of one spec.
+fn one(bytes: &[u8], text: &str) -> Encoded {
+    let (mut outcomes, _, _) = process(bytes, &[text], &Limits::default()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    outcomes.remove(0).result.unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn png(pixels: &Pixels) -> Vec<u8> {
+    codec::encode(pixels, OutputFormat::Png, 80).unwrap()
+}
+
+fn rgb(bytes: &[u8]) -> image::RgbImage {
+    image::load_from_memory(bytes).unwrap().into_rgb8()
+}
+
+fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
+}
+
+/// A JPEG of these stored pixels with an Exif orientation.
+fn turned_jpeg(pixels: &Pixels, orientation: Orientation) -> Vec<u8> {
+    let jpeg = codec::encode(pixels, OutputFormat::Jpeg, 95).unwrap();
+    let mut exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x00\0\0\0\0\0\0".to_vec();
+    exif[25] = orientation.exif();
+    let head = [0xff, 0xe1, 0, exif.len() as u8 + 2];
+    [&jpeg[..2], &head, &exif, &jpeg[2..]].concat()
+}
+
+#[test]
+fn resizing_agrees_with_the_reference() {
+    let pixels = picture_of(640, 427, Layout::Rgb8);
+    let source = png(&pixels);
+    let reference = image::RgbImage::from_raw(640, 427, pixels.bytes).unwrap();
+    for (text, width_px, height_px) in [("rs:fit:320:320/f:png", 320, 214), ("rs:force:100:300/f:png", 100, 300), ("w:50/f:png", 50, 33)] {
+        let ours = one(&source, text);
+        assert_eq!((ours.width_px, ours.height_px, ours.quality), (width_px, height_px, None), "{text}");
+        let wanted = image::imageops::resize(&reference, width_px, height_px, FilterType::Lanczos3);
+        let difference = mean_difference(rgb(&ours.bytes).as_raw(), wanted.as_raw());
+        // Both are Lanczos3; fixed-point weights and rounding between the passes leave less than half a step on average.
+        assert!(difference < 0.5, "{text}: {difference}");
+    }
+}
+
+#[test]
+fn all_eight_orientations_come_out_upright_and_without_the_tag() {
+    let upright = picture_of(96, 64, Layout::Rgb8);
+    let wanted = image::RgbImage::from_raw(96, 64, upright.bytes.clone()).unwrap();
+    for orientation in Orientation::ALL {
+        let stored = stage::orient::orient(upright.clone(), stage::orient::inverse(orientation));
+        let source = turned_jpeg(&stored, orientation);
+        for (text, width_px, height_px) in [("f:png", 96, 64), ("w:48/f:png", 48, 32), ("rs:fill:30:40/g:no/f:png", 30, 40)] {
+            let ours = one(&source, text);
+            assert_eq!((ours.width_px, ours.height_px), (width_px, height_px), "{orientation:?} {text}");
+            let straight = one(&turned_jpeg(&upright, Orientation::Upright), text);
+            let difference = mean_difference(rgb(&ours.bytes).as_raw(), rgb(&straight.bytes).as_raw());
+            // Chroma is halved along other edges of the stored picture.
+            assert!(difference < 2.0, "{orientation:?} {text}: {difference}");
+        }
+        let whole = one(&source, "f:png");
+        assert!(mean_difference(rgb(&whole.bytes).as_raw(), wanted.as_raw()) < 2.5);
+        let again = one(&source, "f:jpg");
+        assert_eq!(probe(&mut Cursor::new(&again.bytes), &Limits::default()).unwrap().orientation, Orientation::Upright);
+        let kept = one(&source, "ar:0/f:png");
+        assert_eq!((kept.width_px, kept.height_px), (stored.width_px, stored.height_px), "{orientation:?}");
+    }
+}
+
+#[test]
+fn small_variants_end_first_and_every_output_opens() {
+    let source = png(&picture_of(400, 300, Layout::Rgba8));
+    let texts =
+        ["f:jpg", "w:200/f:webp/gray:1", "w:20/f:png", "w:60/bl:2/f:jpg/q:55", "rs:fill:90:90/sh:1/pix:8/f:webp", "bg:00ff00/co:1.2/f:png"];
+    let (outcomes, _, plan) = process(&source, &texts, &Limits::default()).unwrap();
+    let order: Vec<usize> = outcomes.iter().map(|outcome| outcome.index).collect();
+    assert_eq!(order[..3], [2, 3, 4], "{plan}");
+    for outcome in &outcomes {
+        let encoded = outcome.result.as_ref().unwrap();
+        let opened = image::load_from_memory(&encoded.bytes).unwrap();
+        assert_eq!((opened.width(), opened.height()), (encoded.width_px, encoded.height_px));
+        assert_eq!(opened.color().has_alpha(), encoded.format != OutputFormat::Jpeg && outcome.index != 5, "{}", texts[outcome.index]);
+    }
+    let quality = |index: usize| outcomes.iter().find(|outcome| outcome.index == index).unwrap().result.as_ref().unwrap().quality;
+    assert_eq!((quality(0), quality(3), quality(2)), (Some(80), Some(55), None));
+}
+
+#[test]
+fn one_variant_alone_is_the_same_as_among_others() {
+    let source = turned_jpeg(&picture_of(200, 150, Layout::Rgb8), Orientation::Rotate90);
+    let texts = ["w:50", "w:120/bl:1.5/f:webp", "gray:1", "rot:90/fl:1:1/f:png", ""];
+    let (outcomes, _, _) = process(&source, &texts, &Limits::default()).unwrap();
+    for outcome in outcomes {
+        assert_eq!(one(&source, texts[outcome.index]), outcome.result.unwrap(), "{}", texts[outcome.index]);
+    }
+}
+
+#[test]
+fn a_wide_gamut_profile_becomes_srgb() {
+    let pixels = Pixels::new(8, 8, Layout::Rgb8, [200, 100, 50].repeat(64)).unwrap();
+    let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let mut source = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut source, 98);
+    encoder.add_icc_profile(&profile).unwrap();
+    encoder.encode(&pixels.bytes, 8, 8, jpeg_encoder::ColorType::Rgb).unwrap();
+    let converted = rgb(&one(&source, "f:png").bytes).into_raw();
+    assert!(converted[0] > 204 && converted[2] < 46, "{:?}", &converted[..3]);
+    // A broken profile is no profile.
+    let at = source.windows(4).position(|tag| tag == b"acsp").unwrap();
+    source[at] ^= 0xff;
+    let kept = rgb(&one(&source, "f:png").bytes).into_raw();
+    assert!(kept[0].abs_diff(200) < 4 && kept[2].abs_diff(50) < 4, "{:?}", &kept[..3]);
+}
+
+#[test]
+fn limits_are_told_before_the_work() {
+    let source = png(&picture_of(300, 200, Layout::Rgb8));
+    let refused = |texts: &[&str], limits: Limits| process(&source, texts, &limits).unwrap_err();
+    let error = refused(&["w:5000/el:1"], Limits { max_side_px: 4000, ..Limits::default() });
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "plan"));
+    assert_eq!(error.to_string(), "result is 5000 by 3333 pixels, longest side allowed for png is 4000");
+    assert_eq!(refused(&["w:16384/el:1/f:webp"], Limits::default()).kind(), ErrorKind::LimitExceeded);
+    let error = refused(&["w:10"], Limits { max_memory_bytes: 100_000, ..Limits::default() });
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "plan"));
+    let error = refused(&["w:10"], Limits { max_bytes: 100, ..Limits::default() });
+    assert_eq!(error.to_string(), format!("image has {} bytes, limit is 100", source.len()));
+    // The plan fits just so without its source: the run is refused before it decodes.
+    let found = probe(&mut Cursor::new(&source), &Limits::default()).unwrap();
+    let needed = plan(&found, &specs(&["w:10"]), &Limits::default()).unwrap().memory_bytes(0);
+    let error = refused(&["w:10"], Limits { max_memory_bytes: needed, ..Limits::default() });
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "decode"));
+}
+
+#[test]
+fn a_deadline_and_a_flag_end_what_is_left() {
+    let source = png(&picture_of(100, 100, Layout::Rgb8));
+    let limits = Limits::default();
+    let plan = plan(&probe(&mut Cursor::new(&source), &limits).unwrap(), &specs(&["w:10", "w:20", "w:30"]), &limits).unwrap();
+    let cancel = AtomicBool::new(true);
+    let error = run(&plan, &source, &Context { deadline: None, cancel: &cancel }, &mut |_| panic!("nothing is published")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    cancel.store(false, Ordering::Relaxed);
+    let past = Context { deadline: Some(Instant::now()), cancel: &cancel };
+    assert_eq!(run(&plan, &source, &past, &mut |_| panic!("nothing is published")).unwrap_err().kind(), ErrorKind::TimedOut);
+    let mut kinds = Vec::new();
+    run(&plan, &source, &Context { deadline: None, cancel: &cancel }, &mut |outcome| {
+        kinds.push(outcome.result.map(|encoded| encoded.width_px).map_err(|error| error.kind()));
+        cancel.store(true, Ordering::Relaxed);
+    })
+    .unwrap();
+    assert_eq!(kinds, [Ok(10), Err(ErrorKind::Cancelled), Err(ErrorKind::Cancelled)]);
+}
+
+#[test]
+fn the_plan_says_what_it_will_do() {
+    let source = turned_jpeg(&picture_of(400, 200, Layout::Rgb8), Orientation::Rotate90);
+    let found = probe(&mut Cursor::new(&source), &Limits::default()).unwrap();
+    let plan = plan(&found, &specs(&["rs:fit:50:50/bl:2/f:webp"]), &Limits::default()).unwrap();
+    let text = plan.to_string();
+    assert!(text.starts_with("decode jpeg 400x200 to rgb\nvariant 0: resize 400"), "{text}");
+    assert!(text.contains("to 50x25, orient 6, blur 2, encode webp quality 80: 25x50\n"), "{text}");
+    assert_eq!((plan.result_size(0), plan.variant_count()), ((25, 50), 1));
+    let empty = super::super::plan::plan(&found, &[], &Limits::default()).unwrap();
+    let cancel = AtomicBool::new(false);
+    run(&empty, &source, &Context { deadline: None, cancel: &cancel }, &mut |_| panic!("no variants")).unwrap();
+}
+
+/// Files through probe, plan and run with a box of 320: pictures, errors; the time each took is bounded.
+fn survey(folder: &str, extensions: &[&str]) -> Option<(usize, usize)> {
+    let files = corpus(folder)?;
+    let (mut pictures, mut refused, mut slowest) = (0, 0, Duration::ZERO);
+    let limits = Limits { max_memory_bytes: 2 << 30, ..Limits::default() };
+    for (name, bytes) in files.iter().filter(|(name, _)| extensions.iter().any(|extension| name.to_ascii_lowercase().ends_with(extension)))
+    {
+        let started = Instant::now();
+        match process(bytes, &["rs:fit:320:320"], &limits) {
+            Ok((mut outcomes, _, _)) => {
+                let encoded = outcomes.remove(0).result.unwrap_or_else(|error| panic!("{name}: {error}"));
+                let opened = image::load_from_memory(&encoded.bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert_eq!((opened.width(), opened.height()), (encoded.width_px, encoded.height_px), "{name}");
+                pictures += 1;
+            }
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::Internal, "{name}: {error}");
+                println!("{folder}/{name}: {:?} in {}: {error}", error.kind(), error.stage());
+                refused += 1;
+            }
+        }
+        slowest = slowest.max(started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5), "{name} took {:?}", started.elapsed());
+    }
+    println!("{folder}: {pictures} pictures, {refused} refused, slowest {slowest:?}");
+    Some((pictures, refused))
+}
+
+const ALL: [&str; 6] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".jpe"];
+
+#[test]
+fn corpus_of_good_pictures() {
+    for (folder, at_least) in [("img-gif", 1), ("img-webp", 1), ("img-exif-orientation", 1), ("img-icc", 1), ("large-photos", 1)] {
+        let Some((pictures, _)) = survey(folder, &ALL) else { return };
+        assert!(pictures >= at_least, "{folder}: {pictures}");
+    }
+}
+
+#[test]
+fn corpus_of_broken_pictures() {
+    for (folder, at_least) in [("crash-jpeg-decoder", 1), ("crash-imagetestsuite", 1), ("img-polyglot", 1)] {
+        let Some((pictures, refused)) = survey(folder, &ALL) else { return };
+        assert!(pictures + refused >= at_least, "{folder}: {pictures} {refused}");
+    }
+}
