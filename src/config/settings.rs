@@ -24,7 +24,7 @@ macro_rules! settings {
             pub preset_flags: Vec<String>,
             #[arg(skip)]
             #[serde(rename = "presets", skip_serializing_if = "BTreeMap::is_empty")]
-            preset_table: BTreeMap<String, String>,
+            pub(super) preset_table: BTreeMap<String, String>,
         }
 
         impl Settings {

@@ -23,9 +23,12 @@ use super::{request_id::RequestId, view};
 /// Seconds a client is asked to wait when the service is short of something.
 const RETRY_AFTER_S: u64 = 5;
 
-/// An error on its way out.
+/// An error on its way out; boxed, because every handler's result carries room for one.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Members>);
+
+#[derive(Clone, Debug)]
+struct Members {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -42,7 +45,7 @@ impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let status = status_of(code);
         let wait = matches!(status.as_u16(), 429 | 503 | 507).then_some(RETRY_AFTER_S);
-        Self {
+        Self(Box::new(Members {
             status,
             code: code.as_str(),
             detail: detail.into(),
@@ -51,7 +54,7 @@ impl Problem {
             retry_after_s: wait,
             more: Map::new(),
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// Something of ours broke: logged with its causes, sent without them.
@@ -72,33 +75,33 @@ impl Problem {
     }
 
     pub(crate) fn with(mut self, member: &str, value: Value) -> Self {
-        self.more.insert(member.to_owned(), value);
+        self.0.more.insert(member.to_owned(), value);
         self
     }
 
     pub(crate) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The members of RFC 9457 and ours, without `instance`.
     pub(crate) fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
-        members.insert("type".into(), json!(format!("urn:pixmill:problem:{}", self.code)));
-        members.insert("title".into(), json!(self.code.replace('_', " ")));
-        members.insert("status".into(), json!(self.status.as_u16()));
-        members.insert("detail".into(), json!(self.detail));
-        members.insert("code".into(), json!(self.code));
-        for (name, value) in [("limit", self.limit), ("received", self.received), ("retry_after_s", self.retry_after_s)] {
+        members.insert("type".into(), json!(format!("urn:pixmill:problem:{}", self.0.code)));
+        members.insert("title".into(), json!(self.0.code.replace('_', " ")));
+        members.insert("status".into(), json!(self.0.status.as_u16()));
+        members.insert("detail".into(), json!(self.0.detail));
+        members.insert("code".into(), json!(self.0.code));
+        for (name, value) in [("limit", self.0.limit), ("received", self.0.received), ("retry_after_s", self.0.retry_after_s)] {
             if let Some(value) = value {
                 members.insert(name.into(), json!(value));
             }
         }
-        members.extend(self.more.clone());
+        members.extend(self.0.more.clone());
         members
     }
 
@@ -114,8 +117,11 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR
         };
         let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
-        let base = Self::new(Code::Internal, failure.detail.clone());
-        Self { status, code: failure.code.as_str(), retry_after_s, ..base }
+        let mut problem = Self::new(Code::Internal, failure.detail.clone());
+        problem.0.status = status;
+        problem.0.code = failure.code.as_str();
+        problem.0.retry_after_s = retry_after_s;
+        problem
     }
 }
 
@@ -148,8 +154,10 @@ fn status_of(code: Code) -> StatusCode {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let base = Self::new(refusal.code, refusal.detail);
-        Self { limit: refusal.limit, received: refusal.received, ..base }
+        let mut problem = Self::new(refusal.code, refusal.detail);
+        problem.0.limit = refusal.limit;
+        problem.0.received = refusal.received;
+        problem
     }
 }
 
@@ -212,7 +220,7 @@ impl From<CommitError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -231,10 +239,10 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(header::CONTENT_LENGTH);
-    if let Some(seconds) = problem.retry_after_s {
+    if let Some(seconds) = problem.0.retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    for (name, value) in problem.headers {
+    for (name, value) in problem.0.headers {
         headers.insert(name, value);
     }
     *response.body_mut() = axum::body::Body::from(Value::Object(members).to_string());
@@ -250,8 +258,8 @@ mod tests {
         for code in Code::ALL {
             let problem = Problem::new(*code, "x");
             let server_side = matches!(code, Code::Internal | Code::QueueFull | Code::ShuttingDown | Code::DiskFull);
-            assert_eq!(problem.status.is_server_error(), server_side, "{code}");
-            assert_eq!(problem.retry_after_s.is_some(), matches!(problem.status.as_u16(), 429 | 503 | 507), "{code}");
+            assert_eq!(problem.0.status.is_server_error(), server_side, "{code}");
+            assert_eq!(problem.0.retry_after_s.is_some(), matches!(problem.0.status.as_u16(), 429 | 503 | 507), "{code}");
         }
     }
 

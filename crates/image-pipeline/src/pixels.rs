@@ -44,9 +44,4 @@ impl Pixels {
     pub(crate) fn stride(&self) -> usize {
         self.width_px as usize * self.layout.channels()
     }
-
-    /// Rows from top to bottom.
-    pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, u8> {
-        self.bytes.chunks_exact(self.stride())
-    }
 }

@@ -10,7 +10,10 @@ use crate::{
     pixels::Pixels,
     plan::{Plan, Shape, Step, Variant, too_much_memory},
     spec::OutputFormat,
-    stage,
+    stage::{
+        self,
+        geometry::{Rect, Region},
+    },
 };
 use std::{
     borrow::Cow,
@@ -137,11 +140,11 @@ impl Work<'_> {
     fn variant(&mut self, variant: &Variant, index: usize, pixels: Cow<'_, Pixels>, source_bytes: u64) -> VariantOutcome {
         let started = Instant::now();
         // What stays held all the while beside the variant's own pixels.
-        let base_bytes = source_bytes + if matches!(pixels, Cow::Borrowed(_)) { pixels.bytes.len() as u64 } else { 0 };
+        let base_bytes = source_bytes + if is_shared(&pixels) { pixels.bytes.len() as u64 } else { 0 };
         let transformed = self.transform(&variant.steps, pixels, base_bytes);
         let transform = started.elapsed();
         let started = Instant::now();
-        let result = transformed.and_then(|pixels| self.encode(variant, &pixels, base_bytes));
+        let result = transformed.and_then(|pixels| self.encode(variant, &pixels, base_bytes + own_bytes(&pixels, is_shared(&pixels))));
         VariantOutcome { index, result, transform, encode: started.elapsed() }
     }
 
@@ -151,9 +154,9 @@ impl Work<'_> {
             if matches!(step, Step::Profile) && self.to_srgb.is_none() {
                 continue;
             }
-            let shared = matches!(pixels, Cow::Borrowed(_));
+            let shared = is_shared(&pixels);
             let shape = Shape { width_px: pixels.width_px, height_px: pixels.height_px, layout: pixels.layout };
-            self.charge.hold(base_bytes + own_bytes(&pixels) + step.held_bytes(shape, shared), step.name())?;
+            self.charge.hold(base_bytes + own_bytes(&pixels, shared) + step.held_bytes(shape, shared), step.name())?;
             pixels = Cow::Owned(self.apply(step, pixels)?);
         }
         Ok(pixels)
@@ -161,7 +164,11 @@ impl Work<'_> {
 
     fn apply(&self, step: Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
         if let Step::Resize { region, width_px, height_px } = step {
-            return stage::resize::resize(&pixels, region, width_px, height_px);
+            return match (pixels, unscaled(region, width_px, height_px)) {
+                // Only a cut, of pixels nobody else needs: no second buffer.
+                (Cow::Owned(pixels), Some(rect)) => Ok(stage::crop::crop(pixels, rect)),
+                (pixels, _) => stage::resize::resize(&pixels, region, width_px, height_px),
+            };
         }
         let mut pixels = pixels.into_owned();
         match step {
@@ -177,23 +184,34 @@ impl Work<'_> {
         Ok(pixels)
     }
 
-    fn encode(&mut self, variant: &Variant, pixels: &Cow<'_, Pixels>, base_bytes: u64) -> Result<Encoded, Error> {
+    fn encode(&mut self, variant: &Variant, pixels: &Pixels, held_bytes: u64) -> Result<Encoded, Error> {
         self.context.check("encode")?;
-        let (width_px, height_px) = (pixels.width_px, pixels.height_px);
-        let working_bytes = codec::encode_working_bytes(width_px, height_px, variant.format);
-        self.charge.hold(base_bytes + own_bytes(pixels) + working_bytes, "encode")?;
+        let Pixels { width_px, height_px, .. } = *pixels;
+        self.charge.hold(held_bytes + codec::encode_working_bytes(width_px, height_px, variant.format), "encode")?;
         let bytes = codec::encode(pixels, variant.format, variant.quality)?;
         let quality = (variant.format != OutputFormat::Png).then_some(variant.quality);
         Ok(Encoded { bytes, width_px, height_px, format: variant.format, quality })
     }
 }
 
+/// The rectangle, if a region is whole pixels and keeps its size.
+fn unscaled(region: Region, width_px: u32, height_px: u32) -> Option<Rect> {
+    let (left_px, top_px) = (region.left_px.round(), region.top_px.round());
+    let kept = (region.width_px, region.height_px) == (f64::from(width_px), f64::from(height_px));
+    let whole = (region.left_px, region.top_px) == (left_px, top_px);
+    // Within the picture, so neither cast cuts anything off.
+    (kept && whole).then_some(Rect { left_px: left_px as u32, top_px: top_px as u32, width_px, height_px })
+}
+
+/// Whether these are the decoded pixels, which other variants still need.
+#[allow(clippy::ptr_arg, reason = "it is the kind of Cow that is asked for")]
+fn is_shared(pixels: &Cow<'_, Pixels>) -> bool {
+    matches!(pixels, Cow::Borrowed(_))
+}
+
 /// Bytes of pixels that are the variant's own.
-fn own_bytes(pixels: &Cow<'_, Pixels>) -> u64 {
-    match pixels {
-        Cow::Borrowed(_) => 0,
-        Cow::Owned(pixels) => pixels.bytes.len() as u64,
-    }
+fn own_bytes(pixels: &Pixels, shared: bool) -> u64 {
+    if shared { 0 } else { pixels.bytes.len() as u64 }
 }
 
 #[cfg(test)]

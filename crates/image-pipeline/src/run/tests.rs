@@ -223,20 +223,61 @@ fn survey(folder: &str, extensions: &[&str]) -> Option<(usize, usize)> {
     Some((pictures, refused))
 }
 
-const ALL: [&str; 6] = [".jpg", ".jpeg", ".png", ".gif", ".webp", ".jpe"];
+const ALL: [&str; 5] = [".jpg", ".jpeg", ".png", ".gif", ".webp"];
 
 #[test]
 fn corpus_of_good_pictures() {
-    for (folder, at_least) in [("img-gif", 1), ("img-webp", 1), ("img-exif-orientation", 1), ("img-icc", 1), ("large-photos", 1)] {
+    for (folder, at_least) in [("img-gif", 14), ("img-webp", 150), ("img-exif-orientation", 18), ("large-photos", 6)] {
         let Some((pictures, _)) = survey(folder, &ALL) else { return };
-        assert!(pictures >= at_least, "{folder}: {pictures}");
+        assert!(pictures >= at_least, "{folder}: {pictures} pictures, wanted {at_least}");
     }
 }
 
 #[test]
 fn corpus_of_broken_pictures() {
-    for (folder, at_least) in [("crash-jpeg-decoder", 1), ("crash-imagetestsuite", 1), ("img-polyglot", 1)] {
+    for (folder, at_least) in [("crash-jpeg-decoder", 100), ("crash-imagetestsuite", 350), ("img-polyglot", 25)] {
         let Some((pictures, refused)) = survey(folder, &ALL) else { return };
-        assert!(pictures + refused >= at_least, "{folder}: {pictures} {refused}");
+        assert!(pictures + refused >= at_least, "{folder}: {pictures} and {refused} cases, wanted {at_least}");
     }
+}
+
+#[test]
+fn corpus_of_turned_photos_is_upright() {
+    let Some(files) = corpus("img-exif-orientation") else { return };
+    let mut compared = 0;
+    for name in ["Landscape", "Portrait"] {
+        let upright = |number: u32| {
+            let wanted = format!("{name}_{number}.jpg");
+            let (_, bytes) = files.iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("{wanted} is missing"));
+            rgb(&one(bytes, "w:80/f:png").bytes)
+        };
+        let first = upright(1);
+        for number in 2..=8 {
+            let other = upright(number);
+            assert_eq!(other.dimensions(), first.dimensions(), "{name} {number}");
+            // Each file was compressed on its own, and carries its own number in large figures.
+            let difference = mean_difference(other.as_raw(), first.as_raw());
+            assert!(difference < 12.0, "{name} {number}: {difference}");
+            compared += 1;
+        }
+    }
+    println!("img-exif-orientation: {compared} compared");
+}
+
+#[test]
+fn corpus_of_profiles_never_panics() {
+    let Some(files) = corpus("img-icc") else { return };
+    let mut usable = 0;
+    for (_, bytes) in files.iter().filter(|(name, _)| name.ends_with(".icc") || name.ends_with(".icm")) {
+        if let Some(to_srgb) = ToSrgb::from_profile(bytes) {
+            let mut pixels = picture_of(33, 17, Layout::Rgba8);
+            let alpha = |pixels: &Pixels| pixels.bytes.iter().skip(3).step_by(4).copied().collect::<Vec<u8>>();
+            let before = alpha(&pixels);
+            to_srgb.apply(&mut pixels);
+            assert_eq!(alpha(&pixels), before);
+            usable += 1;
+        }
+    }
+    println!("img-icc: {} files, {usable} profiles that change something", files.len());
+    assert!(files.len() >= 40 && usable >= 1, "{} {usable}", files.len());
 }

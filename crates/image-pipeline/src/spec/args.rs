@@ -126,7 +126,7 @@ impl<'t> Args<'t> {
             };
         }
         match decimal(text) {
-            Some(share) if share == 0.0 => Ok(Some(Length::Full)),
+            Some(0.0) => Ok(Some(Length::Full)),
             Some(share) if (MIN_SHARE..=MAX_SHARE).contains(&share) => Ok(Some(Length::Share(share))),
             _ => Err(self.refuse(index, text)),
         }

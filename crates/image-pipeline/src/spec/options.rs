@@ -91,7 +91,7 @@ pub enum ArgKind {
 impl fmt::Display for ArgKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Integer { min, max, unit } if unit.is_empty() => write!(f, "{min} to {max}"),
+            Self::Integer { min, max, unit: "" } => write!(f, "{min} to {max}"),
             Self::Integer { min, max, unit } => write!(f, "{min} to {max} {unit}"),
             Self::Multiple { of, min, max } => write!(f, "a multiple of {of} from {min} to {max}"),
             Self::Decimal { min, max } => write!(f, "{min} to {max}"),
@@ -427,7 +427,7 @@ pub const OPTIONS: &[OptionRow] = &[
 ];
 
 /// `flip` as a query parameter with a plain value: sharp's, top-bottom. Not a row of its own for readers, who see it under `flip`.
-pub(super) const QUERY_FLIP: OptionRow = OptionRow {
+pub(super) static QUERY_FLIP: OptionRow = OptionRow {
     name: "flip",
     short: "flip",
     aliases: &[],

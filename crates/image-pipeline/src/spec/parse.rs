@@ -15,8 +15,6 @@ const MAX_OPTIONS: usize = 128;
 /// How deep presets may refer to presets.
 const MAX_PRESET_DEPTH: usize = 8;
 
-static QUERY_FLIP_ROW: OptionRow = QUERY_FLIP;
-
 impl Spec {
     /// Reads `rs:fit:320:320/f:webp`. Empty text is the identity: orient and encode again. A preset is expanded where it stands;
     /// a later option overrides an earlier one of the same meaning, otherwise order does not matter.
@@ -44,7 +42,7 @@ impl Spec {
             }
             if name == "flip" && !value.contains(':') {
                 draft.count_option()?;
-                draft.apply(&QUERY_FLIP_ROW, value, 0)?;
+                draft.apply(&QUERY_FLIP, value, 0)?;
             } else {
                 draft.take_option(name, Some(value), 0)?;
             }

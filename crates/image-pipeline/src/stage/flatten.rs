@@ -9,15 +9,16 @@ pub(crate) fn flatten(mut pixels: Pixels, background: Rgb) -> Pixels {
     if pixels.layout == Layout::Rgb8 {
         return pixels;
     }
-    let Rgb(under) = background;
-    let count = pixels.bytes.len() / 4;
-    for index in 0..count {
-        // Three bytes are written where four were read, never ahead of the reading.
-        let mut pixel = [0; 4];
-        pixel.copy_from_slice(&pixels.bytes[index * 4..index * 4 + 4]);
-        let [r, g, b, alpha] = pixel;
-        let flat = [mix(r, under[0], alpha), mix(g, under[1], alpha), mix(b, under[2], alpha)];
-        pixels.bytes[index * 3..index * 3 + 3].copy_from_slice(&flat);
+    let Rgb([under_r, under_g, under_b]) = background;
+    let (all, _) = pixels.bytes.as_chunks_mut::<4>();
+    for pixel in all.iter_mut() {
+        let [r, g, b, alpha] = *pixel;
+        *pixel = [mix(r, under_r, alpha), mix(g, under_g, alpha), mix(b, under_b, alpha), alpha];
+    }
+    // Packing apart from mixing lets the compiler do the latter on many pixels at once.
+    let count = all.len();
+    for index in 1..count {
+        pixels.bytes.copy_within(index * 4..index * 4 + 3, index * 3);
     }
     pixels.bytes.truncate(count * 3);
     pixels.bytes.shrink_to_fit();

@@ -46,16 +46,6 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// The same place in a picture `scale_x`, `scale_y` times as large: what a decoder that shrinks leaves of it.
-    pub(crate) fn scaled(self, scale_x: f64, scale_y: f64) -> Self {
-        Self {
-            left_px: self.left_px * scale_x,
-            top_px: self.top_px * scale_y,
-            width_px: self.width_px * scale_x,
-            height_px: self.height_px * scale_y,
-        }
-    }
-
     /// The same place in the stored picture, which `transform` brings to the shown one of `shown_width_px` x `shown_height_px`.
     pub(crate) fn stored(self, transform: Orientation, shown_width_px: u32, shown_height_px: u32) -> Self {
         let right_gap = f64::from(shown_width_px) - self.left_px - self.width_px;
@@ -112,11 +102,6 @@ impl Geometry {
             width_px: f64::from(self.cut.width_px) * scale_x,
             height_px: f64::from(self.cut.height_px) * scale_y,
         }
-    }
-
-    /// Pixels of source for one of the result, the smaller of both directions: how far a decoder may shrink is told by this.
-    pub(crate) fn shrink(&self) -> f64 {
-        (f64::from(self.crop.width_px) / f64::from(self.scaled_px.0)).min(f64::from(self.crop.height_px) / f64::from(self.scaled_px.1))
     }
 }
 

@@ -3,8 +3,9 @@
 //! Works on 8-bit sRGB-encoded values, as libvips and Pillow do by default. Colours are weighted with their alpha, so that what is
 //! transparent leaves no halo. What lies outside the region plays no part.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::geometry::{Rect, Region};
 use crate::error::{Error, ErrorKind};
@@ -16,24 +17,29 @@ use crate::pixels::{Layout, Pixels};
 /// # Errors
 /// `LimitExceeded` if the result passes the address space; `Internal` if the region or the sides are empty.
 pub(crate) fn resize(source: &Pixels, region: Region, width_px: u32, height_px: u32) -> Result<Pixels, Error> {
-    let (view, inner) = view(source, region);
-    let pixel_type = match source.layout {
-        Layout::Rgb8 => PixelType::U8x3,
-        Layout::Rgba8 => PixelType::U8x4,
-    };
     let target_bytes = Pixels::byte_count(width_px, height_px, source.layout)
         .ok_or_else(|| Error::new(ErrorKind::LimitExceeded, "resize", format!("result of {width_px}x{height_px} pixels is too large")))?;
-    let from = ImageRef::new(source.width_px, source.height_px, &source.bytes, pixel_type).map_err(internal)?;
-    let from = CroppedImage::new(&from, view.left_px, view.top_px, view.width_px, view.height_px).map_err(internal)?;
-    let mut to = Image::from_vec_u8(width_px, height_px, vec![0; target_bytes], pixel_type).map_err(internal)?;
+    let mut bytes = vec![0; target_bytes];
+    match source.layout {
+        Layout::Rgb8 => resample::<U8x3>(source, region, (width_px, height_px), &mut bytes, false)?,
+        // Opaque pictures need no weighting and so no weighted copy.
+        Layout::Rgba8 => resample::<U8x4>(source, region, (width_px, height_px), &mut bytes, !is_opaque(source))?,
+    }
+    Pixels::new(width_px, height_px, source.layout, bytes)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "resize", format!("result of {width_px}x{height_px} pixels has no size")))
+}
+
+/// The same for one kind of pixel, into `bytes`.
+fn resample<P: PixelTrait>(source: &Pixels, region: Region, to_px: (u32, u32), bytes: &mut [u8], weigh: bool) -> Result<(), Error> {
+    let (view, inner) = view(source, region);
+    let from = TypedImageRef::<P>::from_buffer(source.width_px, source.height_px, &source.bytes).map_err(internal)?;
+    let from = TypedCroppedImage::from_ref(&from, view.left_px, view.top_px, view.width_px, view.height_px).map_err(internal)?;
+    let mut to = TypedImage::<P>::from_buffer(to_px.0, to_px.1, bytes).map_err(internal)?;
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
         .crop(inner.left_px, inner.top_px, inner.width_px, inner.height_px)
-        // Opaque pictures need no weighting and so no weighted copy.
-        .use_alpha(source.layout == Layout::Rgba8 && !is_opaque(source));
-    Resizer::new().resize(&from, &mut to, &options).map_err(internal)?;
-    Pixels::new(width_px, height_px, source.layout, to.into_vec())
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "resize", format!("result of {width_px}x{height_px} pixels has no size")))
+        .use_alpha(weigh);
+    Resizer::new().resize_typed(&from, &mut to, &options).map_err(internal)
 }
 
 /// Most bytes [`resize`] holds beside the source and while it runs: the result, the half-way picture, the weighted copy.
