@@ -10,10 +10,7 @@ use std::{
     hint::black_box,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -136,7 +133,7 @@ impl Bench {
 
     /// The time `rounds` rounds took; latencies meanwhile go into `seen`.
     fn measure(&self, place: Place, rounds: u64, seen: &mut Seen) -> Duration {
-        let over = AtomicBool::new(false);
+        let over = OnceLock::new();
         thread::scope(|scope| {
             let asking = scope.spawn(|| ask(self.echo, &over));
             let begun = Instant::now();
@@ -144,7 +141,7 @@ impl Bench {
                 self.round(place);
             }
             let took = begun.elapsed();
-            over.store(true, Ordering::Relaxed);
+            over.get_or_init(Instant::now);
             seen.latencies.extend(asking.join().expect("the client lives"));
             seen.pieces += PIECES * usize::try_from(rounds).expect("few rounds");
             seen.busy += took;
@@ -154,11 +151,11 @@ impl Bench {
 
     /// Latencies with nothing else to do.
     fn idle(&self) -> Seen {
-        let over = AtomicBool::new(false);
+        let over = OnceLock::new();
         let latencies = thread::scope(|scope| {
             let asking = scope.spawn(|| ask(self.echo, &over));
             thread::sleep(Duration::from_secs(2));
-            over.store(true, Ordering::Relaxed);
+            over.get_or_init(Instant::now);
             asking.join().expect("the client lives")
         });
         Seen { latencies, ..Seen::default() }
@@ -198,13 +195,13 @@ async fn serve_echo() -> SocketAddr {
     address
 }
 
-/// Asks until `over` is set; how long each answer took from the moment its question was due.
-fn ask(echo: SocketAddr, over: &AtomicBool) -> Vec<Duration> {
+/// Asks every question that is due before `over`, late ones too; how long each answer took from the moment its question was due.
+fn ask(echo: SocketAddr, over: &OnceLock<Instant>) -> Vec<Duration> {
     let mut stream = TcpStream::connect(echo).expect("the echo task listens");
     stream.set_nodelay(true).expect("a TCP stream");
     stream.set_read_timeout(Some(PATIENCE)).expect("a TCP stream");
     let (mut latencies, mut due) = (Vec::new(), Instant::now());
-    while !over.load(Ordering::Relaxed) {
+    while over.get().is_none_or(|end| due < *end) {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         stream.write_all(&[7]).expect("connected");
         let mut byte = [0];
