@@ -139,10 +139,12 @@ impl Parts {
             self.drop_blobs(&blobs).await;
             return Err(failure.into());
         }
+        // From here the jobs wait for the pool; making bytes durable is not part of that wait.
+        let received_at = self.clock.now();
         let upload = NewUpload {
-            id: UploadId::from_uuid(self.ids.new_id(now)),
+            id: UploadId::from_uuid(self.ids.new_id(received_at)),
             owner: request.owner,
-            received_at: now,
+            received_at,
             metadata: request.metadata,
             rejected,
             images,

@@ -40,19 +40,10 @@ pub(crate) fn decoded_layout(probe: &Probe) -> Layout {
 pub(crate) fn decode_working_bytes(probe: &Probe) -> u64 {
     /// Tables, rows, inflate windows and profiles, whatever the size of the picture.
     const FIXED: u64 = 2 << 20;
-    let pixels = probe.pixels();
     let rows = u64::from(probe.width_px) * 512;
-    FIXED
-        + match probe.format {
-            // Rows of MCUs before and after upsampling, 16 bit; all coefficients where the picture comes in several scans.
-            Format::Jpeg => rows + probe.coefficient_bytes,
-            // The picture before it is cut to 8 bits or spread to colour.
-            Format::Png => rows + pixels * u64::from(png_samples(probe)),
-            // Lossless: a word for every pixel and its transforms; an animation: two canvases and the frame.
-            Format::WebP => pixels * if probe.frames == Some(1) { 5 } else { 13 } + rows,
-            // Indices of the first frame, which may be larger than the canvas.
-            Format::Gif => probe.coefficient_bytes,
-        }
+    let pixels = if probe.format == Format::Png { probe.pixels() * u64::from(png_samples(probe)) } else { 0 };
+    // Rows before and after upsampling or filtering.
+    FIXED + rows + pixels + probe.decoder_bytes
 }
 
 /// Bytes a pixel beside the result: 16-bit samples before they are cut, grey (or a palette's index) before it is spread.
@@ -105,19 +96,20 @@ pub(crate) const fn longest_side_px(format: OutputFormat) -> u32 {
     }
 }
 
-/// Bytes an encoder holds while it works, its output included: an upper bound for real pictures.
-pub(crate) fn encode_working_bytes(width_px: u32, height_px: u32, format: OutputFormat) -> u64 {
+/// Bytes an encoder holds while it works, its output included: an upper bound for real pictures, from measured peaks and a margin.
+pub(crate) fn encode_working_bytes(width_px: u32, height_px: u32, layout: Layout, format: OutputFormat, quality: u8) -> u64 {
     const FIXED: u64 = 1 << 20;
-    let pixels = u64::from(width_px) * u64::from(height_px);
-    FIXED
-        + match format {
-            // All coefficients for optimised tables (at most three times 16 bit) and the output.
-            OutputFormat::Jpeg => pixels * 8,
-            // A filtered copy and the output, which is no larger than the pixels and a filter byte a row.
-            OutputFormat::Png => pixels * 8 + u64::from(height_px) * 2,
-            // YUV with alpha, tokens of two passes, macroblock state and the output.
-            OutputFormat::WebP => pixels * 12,
-        }
+    let has_alpha = layout == Layout::Rgba8;
+    let bytes_per_pixel = match format {
+        // Planes and all coefficients, for optimised tables, and the growing output: measured 5.6 and 8.4.
+        OutputFormat::Jpeg if quality < jpeg::FULL_CHROMA_QUALITY => 8,
+        OutputFormat::Jpeg => 14,
+        // A filtered copy and the growing output: measured 4.
+        OutputFormat::Png => 8,
+        // YUV, tokens and the output: measured 5.5. Alpha is a lossless picture of its own: with it, noise measured 34.
+        OutputFormat::WebP => 10 + if has_alpha { 32 } else { 0 },
+    };
+    FIXED + u64::from(width_px) * u64::from(height_px) * bytes_per_pixel
 }
 
 /// A buffer for a whole picture; refuses what does not fit the address space.

@@ -185,7 +185,7 @@ impl Variant {
             shape = step.after(shape);
             own_bytes = shape.bytes();
         }
-        peak_bytes.max(own_bytes + codec::encode_working_bytes(shape.width_px, shape.height_px, self.format))
+        peak_bytes.max(own_bytes + codec::encode_working_bytes(shape.width_px, shape.height_px, shape.layout, self.format, self.quality))
     }
 }
 

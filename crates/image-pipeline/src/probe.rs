@@ -164,8 +164,9 @@ pub struct Probe {
     pub progressive: bool,
     /// An ICC profile is embedded.
     pub has_icc: bool,
-    /// Bytes of the arrays a JPEG decoder keeps for all coefficients at once; 0 where it keeps none.
-    pub(crate) coefficient_bytes: u64,
+    /// Bytes a decoder must keep for the whole picture beside the result: coefficients of a JPEG in several scans, indices of a GIF's frame,
+    /// words of a lossless WebP and canvases of an animated one; 0 where it works by rows.
+    pub(crate) decoder_bytes: u64,
 }
 
 impl Probe {
@@ -181,7 +182,7 @@ impl Probe {
             channels: 3,
             progressive: false,
             has_icc: false,
-            coefficient_bytes: 0,
+            decoder_bytes: 0,
         }
     }
 

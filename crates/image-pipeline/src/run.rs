@@ -186,8 +186,9 @@ impl Work<'_> {
 
     fn encode(&mut self, variant: &Variant, pixels: &Pixels, held_bytes: u64) -> Result<Encoded, Error> {
         self.context.check("encode")?;
-        let Pixels { width_px, height_px, .. } = *pixels;
-        self.charge.hold(held_bytes + codec::encode_working_bytes(width_px, height_px, variant.format), "encode")?;
+        let Pixels { width_px, height_px, layout, .. } = *pixels;
+        let working_bytes = codec::encode_working_bytes(width_px, height_px, layout, variant.format, variant.quality);
+        self.charge.hold(held_bytes + working_bytes, "encode")?;
         let bytes = codec::encode(pixels, variant.format, variant.quality)?;
         let quality = (variant.format != OutputFormat::Png).then_some(variant.quality);
         Ok(Encoded { bytes, width_px, height_px, format: variant.format, quality })

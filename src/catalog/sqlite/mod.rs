@@ -1,6 +1,6 @@
 //! The embedded catalog: SQLite through sqlx, one file beside the blobs.
 //!
-//! Writes go through one task that commits what waits together ([`writer`]); reads have connections of their own and
+//! Writes go through one task that commits what waits together (`writer.rs`); reads have connections of their own and
 //! are one statement each. What was answered survives the loss of power (write-ahead log, `synchronous = FULL`).
 
 mod accept;

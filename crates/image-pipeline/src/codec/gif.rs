@@ -28,7 +28,7 @@ pub(super) fn decode(probe: &Probe, source: &[u8], limits: &Limits) -> Result<De
     let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
     let transparent = frame.transparent;
     let index_bytes = frame_width * frame_height;
-    if index_bytes as u64 > probe.coefficient_bytes {
+    if index_bytes as u64 > probe.decoder_bytes {
         return Err(disagreement(Format::Gif));
     }
     let palette = decoder.palette().map_err(refused)?.to_vec();

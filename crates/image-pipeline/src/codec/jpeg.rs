@@ -1,7 +1,8 @@
 //! JPEG in (zune-jpeg, strict) and out (jpeg-encoder).
 //!
 //! A picture that ends early is refused, not padded with grey: the decoder runs in its strict mode, and before it starts the file
-//! must have an end-of-image marker behind its first scan. CMYK and YCCK become RGB by the plain formula `r = c' * k' / 255` over the
+//! must have an end-of-image marker behind its first scan. (Data missing before such a marker is not seen: the decoder reads on in
+//! zeros, as libjpeg does with a warning.) CMYK and YCCK become RGB by the plain formula `r = c' * k' / 255` over the
 //! inverted samples Adobe writes; their profiles are not applied.
 
 use super::{DECODE, Decoded, ENCODE, disagreement, icc::ToSrgb, picture, picture_buffer};
@@ -10,12 +11,15 @@ use crate::{
     pixels::{Layout, Pixels},
     probe::{Format, Probe},
 };
-use jpeg_encoder::{ColorType, Encoder};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
 
 /// Scans of a progressive picture; libjpeg's own scripts have ten, and each costs a walk over all blocks.
 const MAX_SCANS: usize = 100;
+
+/// From here on chroma is written at full size.
+pub(super) const FULL_CHROMA_QUALITY: u8 = 90;
 
 /// Decodes to RGB.
 pub(super) fn decode(probe: &Probe, source: &[u8]) -> Result<Decoded, Error> {
@@ -95,6 +99,7 @@ pub(super) fn encode(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, Error> {
     };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, quality);
+    encoder.set_sampling_factor(if quality < FULL_CHROMA_QUALITY { SamplingFactor::F_2_2 } else { SamplingFactor::F_1_1 });
     encoder.set_optimized_huffman_tables(true);
     encoder
         .encode(&pixels.bytes, width, height, colour)

@@ -69,7 +69,7 @@ fn walk<R: BufRead + Seek>(
                     probe.has_alpha |= !covered;
                     probe.progressive = packed & 0x40 != 0;
                     // What the decoder holds for the frame before it is cut to the canvas.
-                    probe.coefficient_bytes = u64::from(width_px) * u64::from(height_px);
+                    probe.decoder_bytes = u64::from(width_px) * u64::from(height_px);
                 }
                 reader.skip(colour_table_bytes(packed) + 1)?;
                 skip_sub_blocks(reader, sub_blocks)?;

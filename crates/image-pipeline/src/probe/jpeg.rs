@@ -31,7 +31,7 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
                 reader.skip(2)?;
                 let one_pass = !frame.progressive && reader.byte()? == frame.channels;
                 if one_pass {
-                    frame.coefficient_bytes = 0;
+                    frame.decoder_bytes = 0;
                 }
                 return Ok(frame);
             }
@@ -122,6 +122,6 @@ fn frame_header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, marker: u8, paylo
     let h_max = sampling.iter().map(|s| s.0).max().unwrap_or(1);
     let v_max = sampling.iter().map(|s| s.1).max().unwrap_or(1);
     let mcus = u64::from(width_px).div_ceil(8 * h_max) * u64::from(height_px).div_ceil(8 * v_max);
-    probe.coefficient_bytes = sampling.iter().map(|(h, v)| mcus * h * v * 128).sum();
+    probe.decoder_bytes = sampling.iter().map(|(h, v)| mcus * h * v * 128).sum();
     Ok(probe)
 }

@@ -14,6 +14,9 @@ const FLAG_EXIF: u8 = 0x08;
 const FLAG_ALPHA: u8 = 0x10;
 const FLAG_ICC: u8 = 0x20;
 
+/// Bytes a pixel libwebp keeps of a lossless picture: a word, and room for its transforms.
+const LOSSLESS_BYTES: u64 = 5;
+
 /// Reads what follows `RIFF`: size, `WEBP`, chunks.
 pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limits) -> Result<Probe, Error> {
     let riff_bytes = u64::from(reader.u32_le()?);
@@ -51,6 +54,7 @@ fn lossless<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limits) -> R
     check_area(Format::WebP, width_px, height_px, limits)?;
     let mut probe = Probe::still(Format::WebP, width_px, height_px);
     probe.has_alpha = packed >> 28 & 1 == 1;
+    probe.decoder_bytes = probe.pixels() * LOSSLESS_BYTES;
     probe.channels = if probe.has_alpha { 4 } else { 3 };
     Ok(probe)
 }
@@ -68,6 +72,8 @@ fn extended<R: BufRead + Seek>(reader: &mut Reader<'_, R>, riff_bytes: u64, byte
     probe.channels = if probe.has_alpha { 4 } else { 3 };
     probe.has_icc = flags & FLAG_ICC != 0;
     let animated = flags & FLAG_ANIMATION != 0;
+    // Which bitstream comes is not known yet: the dearer one. An animation has two canvases of four bytes besides.
+    probe.decoder_bytes = probe.pixels() * (LOSSLESS_BYTES + if animated { 8 } else { 0 });
     if !animated && flags & FLAG_EXIF == 0 {
         return Ok(probe);
     }
