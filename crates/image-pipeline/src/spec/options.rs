@@ -512,6 +512,11 @@ impl Spec {
         name != "-" && (row_named(name).is_some() || not_supported(name).is_some())
     }
 
+    /// Whether `name` is an option, in any spelling, that this version acts on.
+    pub fn is_supported_option(name: &str) -> bool {
+        row_named(name).is_some()
+    }
+
     /// The known option whose spelling is nearest to `name`; `None` when none is near enough to be meant.
     pub fn nearest_option(name: &str) -> Option<&'static str> {
         // Longer than any option by far: nothing is near, and the distance would cost its length squared.
