@@ -61,3 +61,53 @@ pub fn greeting(url: &str) -> String {
          curl -F file=@photo.jpg -F w=640 -F gray=1 {url}/v1/process -o small.jpg\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use image_pipeline::{OPTIONS, Presets};
+
+    use super::Cli;
+
+    const README: &str = include_str!("../README.md");
+
+    fn holds(table: &str) {
+        assert!(README.contains(table), "README.md should hold this table:\n{table}");
+    }
+
+    #[test]
+    fn the_readme_has_every_setting_with_its_default() {
+        let mut table = "| flag | environment | default | what |\n|---|---|---|---|\n".to_owned();
+        for arg in Cli::command().get_arguments().filter(|arg| arg.get_env().is_some()) {
+            let flag = arg.get_long().expect("every setting is a flag");
+            let env = arg.get_env().and_then(|env| env.to_str()).expect("in ASCII");
+            let help = arg.get_help().expect("every setting says what it is").to_string();
+            let (what, default) = match help.split_once(" [default: ") {
+                Some((what, default)) => (what, default.trim_end_matches(']')),
+                None => (help.as_str(), "none"),
+            };
+            table.push_str(&format!("| `--{flag}` | `{env}` | {default} | {what} |\n"));
+        }
+        holds(&table);
+    }
+
+    #[test]
+    fn the_readme_has_every_option_with_its_range() {
+        let mut table = "| option | short (and other spellings) | values | default | what |\n|---|---|---|---|---|\n".to_owned();
+        for row in OPTIONS {
+            let others: Vec<String> = row.spellings().skip(1).map(|name| format!("`{name}`")).collect();
+            let cells = [row.range_text(), row.default.to_owned(), row.what.to_owned()];
+            table.push_str(&format!("| `{}` | {} | {} |\n", row.name, others.join(" "), cells.join(" | ")));
+        }
+        holds(&table);
+    }
+
+    #[test]
+    fn the_readme_has_every_preset() {
+        let mut table = "| preset | options |\n|---|---|\n".to_owned();
+        for (name, options) in Presets::builtin().iter() {
+            table.push_str(&format!("| `{name}` | `{options}` |\n"));
+        }
+        holds(&table);
+    }
+}

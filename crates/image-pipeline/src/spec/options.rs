@@ -512,8 +512,8 @@ impl Spec {
         name != "-" && (row_named(name).is_some() || not_supported(name).is_some())
     }
 
-    /// Whether `name` is an option this version has, in any spelling.
-    pub fn has_option(name: &str) -> bool {
+    /// Whether `name` is an option, in any spelling, that this version acts on.
+    pub fn is_supported_option(name: &str) -> bool {
         row_named(name).is_some()
     }
 
