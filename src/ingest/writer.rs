@@ -364,7 +364,9 @@ mod tests {
                 let mut future = pin!(writer.feed(&image));
                 for _ in 0..polls {
                     let mut cx = Context::from_waker(std::task::Waker::noop());
-                    let _ = future.as_mut().poll(&mut cx);
+                    if future.as_mut().poll(&mut cx).is_ready() {
+                        break;
+                    }
                 }
             }
             let writer = FileWriter::new(&wide_limits(), &stage.dir).feed(&image).await.expect("an image");
@@ -373,7 +375,9 @@ mod tests {
                 let mut future = pin!(writer.finish(None));
                 for _ in 0..polls {
                     let mut cx = Context::from_waker(std::task::Waker::noop());
-                    let _ = future.as_mut().poll(&mut cx);
+                    if future.as_mut().poll(&mut cx).is_ready() {
+                        break;
+                    }
                 }
             }
             assert!(stage.becomes_empty().await, "after {polls} polls");
