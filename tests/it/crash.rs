@@ -7,11 +7,16 @@ use std::{
     time::Duration,
 };
 
+use pixmill::{
+    clock::{Clock, IdSource, RandomIds, SystemClock},
+    domain::BlobId,
+    store::{BlobStore, LocalStore},
+};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    DEADLINE, files_below, nothing_left, pictures,
+    DEADLINE, Server, files_below, nothing_left, pictures,
     pictures::Chance,
     process::{Process, pixmill},
     sha256_hex, until,
@@ -156,6 +161,29 @@ async fn what_was_acknowledged_survives_kill_9() {
     nothing_left(&data).await;
     let loud: Vec<Value> = service.log().into_iter().filter(|line| line["level"] == "ERROR").collect();
     assert!(loud.is_empty(), "{loud:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_sweeps_what_a_crash_left_and_nothing_else() {
+    let server = Server::start().await;
+    let upload = server.make(pictures::small_jpeg(1), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let blobs = data.path().join("blobs");
+    let clock = SystemClock;
+    // Renamed into place, its row never written; and two that were never whole.
+    let orphan = BlobId::from_uuid(RandomIds.new_id(clock.now()));
+    LocalStore::open(blobs.clone()).expect("opens").put(orphan, b"left by a crash".as_slice().into()).await.expect("stored");
+    std::fs::write(data.path().join("staging/up-left"), b"left").expect("written");
+    std::fs::write(blobs.join("incoming/.tmp-left"), b"left").expect("written");
+    assert_eq!(files_below(&blobs).len(), 4);
+
+    let server = Server::on(data, |_| ()).await;
+    assert_eq!((server.staged(), files_below(&server.data().join("blobs/incoming")).len()), (0, 0), "before it serves");
+    until("the orphan goes", async || server.blobs() == 2).await;
+    let image = upload["images"][0]["id"].as_str().expect("an id");
+    assert_eq!(server.get(&format!("/i/{image}")).await.body, pictures::small_jpeg(1));
+    assert_eq!(server.get(&format!("/i/{image}/v.jpg")).await.status, 200);
+    server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,7 @@ async fn polling_is_cheap_and_waiting_ends_with_the_work() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partial_job_keeps_what_succeeded() {
+async fn work_that_can_never_be_done_is_refused_whole() {
     let server = Server::start().await;
     // One variant is wider than WebP can be (16383): the planner refuses that job whole, at once and in words.
     let form = Form::new()
