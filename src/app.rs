@@ -110,8 +110,15 @@ impl App {
             let queue = queue.clone();
             move |accepted: &_| queue.accepted(accepted)
         };
-        let committer =
-            Committer::new(Arc::clone(&store), Arc::clone(&rows), Arc::clone(&clock), ids, limits.image, config.pool.max_attempts, on_commit);
+        let committer = Committer::new(
+            Arc::clone(&store),
+            Arc::clone(&rows),
+            Arc::clone(&clock),
+            ids,
+            limits.image,
+            config.pool.max_attempts,
+            on_commit,
+        );
         let (stop, stopping) = watch::channel(false);
         let max_uploads_in_flight = config.server.max_uploads_in_flight as usize;
         let site = Arc::new(Site {
@@ -136,7 +143,8 @@ impl App {
             started,
             disk: Default::default(),
         });
-        let listener = TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let listener =
+            TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
         let address = listener.local_addr().context("cannot tell the address")?;
         let options = ServeOptions {
             max_connections: config.server.max_connections,
@@ -185,7 +193,10 @@ fn lock(root: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            bail!("the data folder {} is in use by another pixmill; stop that one, or choose another folder with --data-dir", root.display())
+            bail!(
+                "the data folder {} is in use by another pixmill; stop that one, or choose another folder with --data-dir",
+                root.display()
+            )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }

@@ -9,7 +9,12 @@ use crate::config::{Config, Settings};
 
 /// Self-hosted upload-and-process image service.
 #[derive(Debug, Parser)]
-#[command(name = "pixmill", version, about, after_help = "Every option is also an environment variable (PIXMILL_…) and a line in pixmill.toml.")]
+#[command(
+    name = "pixmill",
+    version,
+    about,
+    after_help = "Every option is also an environment variable (PIXMILL_…) and a line in pixmill.toml."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

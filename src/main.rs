@@ -1,6 +1,6 @@
 //! Flags to configuration to telemetry to app; nothing else.
 
-use std::io::Write;
+use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use pixmill::{
@@ -18,7 +18,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Threads for blocking file work: enough to keep a disk's queue full, few enough to bound their stacks.
 const MAX_BLOCKING_THREADS: usize = 64;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The message and its causes in one line; a backtrace would only hide what an operator has to do.
+            eprintln!("pixmill: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
     let (command, config) = Cli::parse().resolve()?;
     if command == Command::Config {
         std::io::stdout().write_all(config.to_toml().as_bytes())?;

@@ -71,7 +71,8 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed: jiff::SignedDuration = text.parse().map_err(|_| format!("{text:?} is no length of time: 500ms, 30s, 5m or 1h is allowed"))?;
+        let parsed: jiff::SignedDuration =
+            text.parse().map_err(|_| format!("{text:?} is no length of time: 500ms, 30s, 5m or 1h is allowed"))?;
         Duration::try_from(parsed).map(Self).map_err(|_| format!("{text:?} is negative"))
     }
 }

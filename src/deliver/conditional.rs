@@ -86,7 +86,11 @@ mod tests {
         ] {
             let got = range(text);
             // A range that makes no sense may be ignored or refused; it may not select bytes.
-            if matches!(want, Selection::Part(_)) { assert_eq!(got, want, "{text}") } else { assert!(!matches!(got, Selection::Part(_)), "{text}") }
+            if matches!(want, Selection::Part(_)) {
+                assert_eq!(got, want, "{text}")
+            } else {
+                assert!(!matches!(got, Selection::Part(_)), "{text}")
+            }
         }
         assert_eq!(range("bytes=100-"), Selection::NotSatisfiable);
         assert_eq!(range(&format!("bytes={}", "0-,".repeat(10_000))), Selection::Whole);

@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn stems_lose_only_an_extension() {
-        for (name, want) in [("a.jpg", "a"), ("a.b.png", "a.b"), (".hidden", ".hidden"), ("noext", "noext"), ("v1.2-final-cut", "v1.2-final-cut")] {
+        for (name, want) in
+            [("a.jpg", "a"), ("a.b.png", "a.b"), (".hidden", ".hidden"), ("noext", "noext"), ("v1.2-final-cut", "v1.2-final-cut")]
+        {
             assert_eq!(stem(Some(name.to_owned())).as_deref(), Some(want));
         }
     }

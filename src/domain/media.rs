@@ -1,12 +1,8 @@
 //! The fixed list of media types and extensions we send: never anything a client declared.
 
 /// Format word, media type, extension.
-const FORMATS: &[(&str, &str, &str)] = &[
-    ("jpeg", "image/jpeg", "jpg"),
-    ("png", "image/png", "png"),
-    ("webp", "image/webp", "webp"),
-    ("gif", "image/gif", "gif"),
-];
+const FORMATS: &[(&str, &str, &str)] =
+    &[("jpeg", "image/jpeg", "jpg"), ("png", "image/png", "png"), ("webp", "image/webp", "webp"), ("gif", "image/gif", "gif")];
 
 /// The media type of a format word.
 #[must_use]

@@ -135,7 +135,8 @@ pub(super) fn guard_headers(headers: &mut HeaderMap) {
 
 /// `inline` with a name: an ASCII fallback, and the whole of it in RFC 8187 encoding (RFC 6266, section 4.3).
 pub(super) fn disposition(name: &str) -> HeaderValue {
-    let plain: String = name.chars().map(|c| if (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
+    let plain: String =
+        name.chars().map(|c| if (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
     let mut text = format!("inline; filename=\"{plain}\"");
     if plain != name {
         text.push_str("; filename*=UTF-8''");
@@ -158,7 +159,10 @@ mod tests {
     #[test]
     fn names_cannot_leave_their_header() {
         assert_eq!(disposition("cat.jpg"), "inline; filename=\"cat.jpg\"");
-        assert_eq!(disposition("a\"b\r\nSet-Cookie: x.jpg"), "inline; filename=\"a_b__Set-Cookie: x.jpg\"; filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x.jpg");
+        assert_eq!(
+            disposition("a\"b\r\nSet-Cookie: x.jpg"),
+            "inline; filename=\"a_b__Set-Cookie: x.jpg\"; filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x.jpg"
+        );
         assert_eq!(disposition("猫.png"), "inline; filename=\"_.png\"; filename*=UTF-8''%E7%8C%AB.png");
     }
 

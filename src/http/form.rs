@@ -101,8 +101,9 @@ fn add(request: &mut UploadRequest, variant: VariantRequest) -> Result<(), Refus
 
 /// `name=options`.
 fn variant(text: &str, presets: &Presets) -> Result<VariantRequest, Refusal> {
-    let (name, options) =
-        text.split_once('=').ok_or_else(|| bad(format!("variant is {:?}, expected name=options such as thumb=rs:fit:320:320", shortened(text))))?;
+    let (name, options) = text
+        .split_once('=')
+        .ok_or_else(|| bad(format!("variant is {:?}, expected name=options such as thumb=rs:fit:320:320", shortened(text))))?;
     let name = name.trim().parse::<VariantName>().map_err(|e| bad(shortened(&e).to_owned()))?;
     let spec = Spec::parse(options.trim(), presets).map_err(|e| bad(format!("variant {name}: {e}")))?;
     Ok(VariantRequest { name, options: options.trim().to_owned(), spec })
@@ -124,7 +125,11 @@ fn known_name(name: &str) -> Result<VariantName, Refusal> {
 
 fn unknown(name: &str) -> Refusal {
     let name = shortened(name);
-    let near = FIELDS.iter().copied().filter(|field| strsim::damerau_levenshtein(field, name) <= 2).min_by_key(|f| strsim::damerau_levenshtein(f, name));
+    let near = FIELDS
+        .iter()
+        .copied()
+        .filter(|field| strsim::damerau_levenshtein(field, name) <= 2)
+        .min_by_key(|f| strsim::damerau_levenshtein(f, name));
     match near.or_else(|| Spec::nearest_option(name)) {
         Some(near) => bad(format!("unknown field {name:?}, did you mean {near:?}?")),
         None => bad(format!("unknown field {name:?}; known are {}, metadata[…] and the image options", FIELDS.join(", "))),

@@ -8,7 +8,6 @@ use crate::{
     catalog::{ImageView, JobTiming, JobView, RejectedFile, StoredVariant, TaskTiming, TaskView, UploadView},
     deliver::etag,
     domain::{ImageId, TaskFailure, Timestamp, media},
-
 };
 
 use super::problem::Problem;
@@ -24,10 +23,7 @@ pub(crate) fn time(at: Timestamp) -> Value {
 }
 
 pub(crate) fn rejected(files: &[RejectedFile]) -> Value {
-    files
-        .iter()
-        .map(|file| json!({ "filename": file.filename, "problem": Problem::from(file.refusal.clone()).members() }))
-        .collect()
+    files.iter().map(|file| json!({ "filename": file.filename, "problem": Problem::from(file.refusal.clone()).members() })).collect()
 }
 
 /// `GET /v1/uploads/{id}` and the 202.

@@ -127,7 +127,8 @@ impl Parts {
             };
             return Err(CommitError::AllRefused { refusal, rejected });
         }
-        let idempotency = request.idempotency_key.as_ref().map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(&request, &planned) });
+        let idempotency =
+            request.idempotency_key.as_ref().map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(&request, &planned) });
         let blobs: Vec<BlobId> = planned.iter().map(|p| p.blob).collect();
         let mut images = Vec::with_capacity(planned.len());
         let mut staged = Vec::with_capacity(planned.len());

@@ -89,7 +89,10 @@ impl Queue {
         let (report, outcome) = on_pool.await.map_err(|error| match error {
             ComputeError::Panicked(text) => {
                 tracing::error!("image work panicked: {text}");
-                OnceError::Failed(TaskFailure { code: TaskCode::Internal, detail: "the image made the decoder fail unexpectedly".to_owned() })
+                OnceError::Failed(TaskFailure {
+                    code: TaskCode::Internal,
+                    detail: "the image made the decoder fail unexpectedly".to_owned(),
+                })
             }
             ComputeError::Stopped => OnceError::Stopping,
         })?;
@@ -97,9 +100,8 @@ impl Queue {
             Ok(failure) | Err(failure) => OnceError::Failed(failure),
         };
         let report = report.map_err(|error| failed(&error))?;
-        let outcome = outcome.ok_or_else(|| {
-            OnceError::Failed(TaskFailure { code: TaskCode::Internal, detail: "the pipeline gave no result".to_owned() })
-        })?;
+        let outcome = outcome
+            .ok_or_else(|| OnceError::Failed(TaskFailure { code: TaskCode::Internal, detail: "the pipeline gave no result".to_owned() }))?;
         let encoded = outcome.result.map_err(|error| failed(&error))?;
         let (transform, encode) = (outcome.transform, outcome.encode);
         for (stage, time) in [("queue", queue), ("read", read), ("decode", report.decode)] {

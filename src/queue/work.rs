@@ -275,13 +275,7 @@ async fn fail_rest(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, rea
 }
 
 /// Ends the job or gives it back; true if it went back.
-async fn conclude(
-    inner: &Inner,
-    job: &ClaimedJob,
-    progress: Progress,
-    report: Option<(RunReport, Duration)>,
-    stopping: bool,
-) -> bool {
+async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: Option<(RunReport, Duration)>, stopping: bool) -> bool {
     let (report, cpu) = report.map_or((None, Duration::ZERO), |(report, cpu)| (Some(report), cpu));
     let timing = JobTiming {
         queue: progress.queue,

@@ -251,8 +251,7 @@ mod tests {
         let metrics = Metrics::new().expect("tables are valid");
         metrics.upload_received(7);
         let ms = Duration::from_millis;
-        let sample =
-            TaskSample { outcome: "completed", format: "jpeg", transform: ms(1), encode: ms(2), store: ms(3), total: ms(9) };
+        let sample = TaskSample { outcome: "completed", format: "jpeg", transform: ms(1), encode: ms(2), store: ms(3), total: ms(9) };
         metrics.task_ended(&sample);
         metrics.set_gauges(1, 2, 3, 4, 5);
         let text = metrics.render();

@@ -16,7 +16,11 @@ pub fn start_logging(json: bool, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter {filter:?}: {e}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A subscriber set earlier (by a test) stays.
-    let _ = if json { builder.json().flatten_event(true).try_init() } else { builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init() };
+    let _ = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
     log_panics();
     Ok(())
 }

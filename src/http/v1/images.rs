@@ -61,7 +61,9 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     if accepted.replayed {
         answer.insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
-    if let Some(wait) = wanted.filter(|_| status == StatusCode::OK).and_then(|w| HeaderValue::from_str(&format!("wait={}", w.as_secs())).ok()) {
+    if let Some(wait) =
+        wanted.filter(|_| status == StatusCode::OK).and_then(|w| HeaderValue::from_str(&format!("wait={}", w.as_secs())).ok())
+    {
         answer.insert("preference-applied", wait);
     }
     Ok(response)
@@ -109,7 +111,8 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
-    let key = key.ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
+    let key = key
+        .ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
     Ok(Some(key.to_owned()))
 }
 

@@ -54,7 +54,10 @@ fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
     if site.queue.is_full() {
-        return Err(Problem::new(Code::QueueFull, format!("{} jobs are waiting, limit is {}", site.queue.queued(), site.queue.max_queued_jobs())));
+        return Err(Problem::new(
+            Code::QueueFull,
+            format!("{} jobs are waiting, limit is {}", site.queue.queued(), site.queue.max_queued_jobs()),
+        ));
     }
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     let limit = site.limits.max_request_bytes;
@@ -67,10 +70,9 @@ fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
 
 fn admit(site: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
     admit_head(site, headers)?;
-    site.uploads
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::new(Code::QueueFull, format!("{} uploads are being received, which is the limit", site.max_uploads_in_flight)))
+    site.uploads.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Code::QueueFull, format!("{} uploads are being received, which is the limit", site.max_uploads_in_flight))
+    })
 }
 
 async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut BodyStream, raw_name: Option<&str>) -> Result<Form, Problem> {

@@ -62,7 +62,9 @@ async fn process(State(site): State<App>, request: Request) -> Result<Response, 
 
 fn problem_of(error: OnceError) -> Problem {
     match error {
-        OnceError::Busy { waiting } => Problem::new(Code::QueueFull, format!("{waiting} requests wait for the pool already, which is the limit")),
+        OnceError::Busy { waiting } => {
+            Problem::new(Code::QueueFull, format!("{waiting} requests wait for the pool already, which is the limit"))
+        }
         OnceError::TooCostly { .. } => Problem::new(Code::TooCostly, error.to_string()),
         // The request's own image takes too long: trying again would not help.
         OnceError::Failed(failure) if failure.code == TaskCode::Timeout => Problem::new(Code::TooCostly, failure.detail),

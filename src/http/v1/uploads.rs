@@ -46,7 +46,8 @@ fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
             return Err(Problem::new(Code::BadRequest, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
         }
         let seconds = value.parse::<u64>().ok().filter(|s| *s <= MAX_WAIT_S);
-        let seconds = seconds.ok_or_else(|| Problem::new(Code::BadRequest, format!("wait is {value:?}, allowed is 0 to {MAX_WAIT_S} seconds")))?;
+        let seconds =
+            seconds.ok_or_else(|| Problem::new(Code::BadRequest, format!("wait is {value:?}, allowed is 0 to {MAX_WAIT_S} seconds")))?;
         wait = Some(Duration::from_secs(seconds));
     }
     Ok(wait)
