@@ -5,6 +5,7 @@ tells in /proc. Everything it writes lies under target/measure, on the same disk
 where a sync costs nothing. Python >= 3.9, standard library only.
 """
 import argparse
+import atexit
 import http.client
 import json
 import math
@@ -42,6 +43,12 @@ def scratch(prefix):
     root = REPO / "target/measure"
     root.mkdir(parents=True, exist_ok=True)
     return pathlib.Path(tempfile.mkdtemp(prefix=prefix + "-", dir=root))
+
+
+def remove_at_exit(path):
+    """Remove a folder when the script ends, not before: ext4 passes over inodes that were freed within the last minutes
+    one by one, so thousands of files removed between two rounds make every new file of the next round dear."""
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
 
 
 class Server:
@@ -109,7 +116,7 @@ class Server:
         # What waits in the queue is of no interest any more, so no grace is given.
         self.kill()
         if self.owned:
-            shutil.rmtree(self.data_dir, ignore_errors=True)
+            remove_at_exit(self.data_dir)
             self.log_path.unlink()
 
     def call(self, method, path, body=None, headers=(), timeout_s=60):
