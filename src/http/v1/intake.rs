@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{Code, Refusal},
-    http::{App, body, problem::Problem},
+    http::{App, body, form, problem::Problem},
     ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
 };
 
@@ -36,6 +36,8 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
     let result = async {
         let permit = admit(site, &head.headers)?;
         let fields = query_pairs(&head.uri)?;
+        // What the query says wrongly need not wait for the body.
+        form::read(&fields, &site.presets, None)?;
         let mut intake = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
         intake.fields.extend(fields);
         Ok(Intake { files: intake.files, fields: intake.fields, _permit: permit })
