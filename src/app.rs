@@ -26,7 +26,7 @@ use crate::{
     http::{ServeOptions, Site, router, serve},
     ingest::Committer,
     queue::{self, Queue},
-    store::{BlobStore, LocalStore, StagingDir},
+    store::{BlobStore, LocalStore, StagingDir, make_folder},
     telemetry::Metrics,
     upkeep,
 };
@@ -58,9 +58,9 @@ impl App {
     /// When the folder is in use or cannot be used, or the address cannot be bound; the text says which and what to do.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let started = Instant::now();
-        let root = &config.storage.data_dir;
-        std::fs::create_dir_all(root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
-        let lock = lock(root)?;
+        let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
+        make_folder(&root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
+        let lock = lock(&root)?;
         let (staging, staged_left) = StagingDir::open(root.join("staging")).context("cannot use the staging folder")?;
         let store = LocalStore::open(root.join("blobs")).context("cannot use the blob folder")?;
         let catalog = Arc::new(SqliteCatalog::open(&root.join("catalog.db")).await.context("cannot use the catalog")?);
@@ -121,9 +121,13 @@ impl App {
         );
         let (stop, stopping) = watch::channel(false);
         let max_uploads_in_flight = config.server.max_uploads_in_flight as usize;
+        let listener =
+            TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let address = listener.local_addr().context("cannot tell the address")?;
         let site = Arc::new(Site {
             limits,
             presets: config.presets.clone(),
+            address,
             public_url: config.server.public_url.clone(),
             body_idle_timeout: config.server.body_idle_timeout,
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
@@ -136,18 +140,15 @@ impl App {
             compute,
             follow,
             metrics,
-            clock,
             uploads: Arc::new(Semaphore::new(max_uploads_in_flight)),
             max_uploads_in_flight,
             stopping,
             started,
             disk: Default::default(),
+            catalog_health: Default::default(),
         });
-        let listener =
-            TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
-        let address = listener.local_addr().context("cannot tell the address")?;
         let options = ServeOptions {
-            max_connections: config.server.max_connections,
+            max_connections: connections_for(config.server.max_connections, raise_descriptor_limit()),
             header_timeout: config.server.header_timeout,
             grace: config.server.shutdown_grace,
         };
@@ -183,6 +184,28 @@ impl App {
         info!("stopped");
         Ok(())
     }
+}
+
+/// Descriptors that are no connections: catalog, staged files, blobs being written and read.
+const OTHER_DESCRIPTORS: u64 = 512;
+
+/// Asks for all the descriptors the system will give; returns how many that are.
+fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let granted = if setrlimit(Resource::Nofile, wanted).is_ok() { limit.maximum } else { limit.current };
+    granted.unwrap_or(u64::MAX)
+}
+
+/// Connections that can be served with so many descriptors: an upload or a download may need a second one.
+fn connections_for(wanted: u32, descriptors: u64) -> u32 {
+    let room = (descriptors.saturating_sub(OTHER_DESCRIPTORS.min(descriptors / 2)) / 2).max(1);
+    let fits = u32::try_from(room).unwrap_or(u32::MAX).min(wanted);
+    if fits < wanted {
+        warn!(wanted, fits, descriptors, "serving fewer connections at once than configured: the limit on open files is low");
+    }
+    fits
 }
 
 /// Takes the data folder for this process. The lock goes with the process, however it ends.

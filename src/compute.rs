@@ -113,7 +113,7 @@ impl Compute {
         for n in 0..options.workers {
             let inbox = inbox.clone();
             std::thread::Builder::new().name(format!("pixmill-work-{n}")).spawn(move || {
-                if let Err(error) = rustix::process::setpriority_process(None, WORKER_NICENESS) {
+                if let Err(error) = give_way() {
                     tracing::warn!(%error, "worker thread keeps normal priority");
                 }
                 for piece in inbox {
@@ -163,13 +163,22 @@ impl Compute {
         Arc::clone(&self.cores).try_acquire_owned().ok().map(CorePermit)
     }
 
-    /// Waits for bytes (rounded up to whole units, and down to the whole budget).
+    /// Waits for bytes (rounded up to whole units, and down to the whole budget). Never to be awaited while holding a core:
+    /// [`Compute::admit`] takes bytes first, and two that wait for each other wait for ever.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in the line.
     pub async fn bytes(&self, cost_bytes: u64) -> BytesPermit {
         let units = units_up(cost_bytes).min(units_down(self.options.budget_bytes));
         BytesPermit { permit: Some(self.permits(&self.bytes, units).await), freed: Arc::clone(&self.freed) }
+    }
+
+    /// Bytes if so many are free now (rounded as in [`Compute::bytes`]).
+    #[must_use]
+    pub fn try_bytes(&self, cost_bytes: u64) -> Option<BytesPermit> {
+        let units = units_up(cost_bytes).min(units_down(self.options.budget_bytes));
+        let permit = Arc::clone(&self.bytes).try_acquire_many_owned(units).ok()?;
+        Some(BytesPermit { permit: Some(permit), freed: Arc::clone(&self.freed) })
     }
 
     async fn permits(&self, semaphore: &Arc<Semaphore>, n: u32) -> OwnedSemaphorePermit {
@@ -249,6 +258,30 @@ impl Compute {
         guard.0 = None;
         result
     }
+}
+
+/// Lowers the calling thread's weight and asks for the longest time slice.
+///
+/// Weight alone is not enough: since Linux 6.6 (EEVDF) a thread that wakes may have to wait for the end of the running
+/// one's slice, and an upload wakes a thread a dozen times on its way. From 6.12 on a thread that wakes with a shorter
+/// slice takes the core at once; older kernels ignore the wish (sched_setattr(2), `sched_runtime`).
+#[allow(unsafe_code)]
+fn give_way() -> std::io::Result<()> {
+    const LONGEST_SLICE_NS: u64 = 100_000_000;
+    let wish = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: WORKER_NICENESS,
+        sched_priority: 0,
+        sched_runtime: LONGEST_SLICE_NS,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the call reads `size` bytes of `wish`, which lives until it returns, and writes no memory of ours; 0 is the
+    // calling thread.
+    let failed = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) } != 0;
+    if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn units_up(bytes: u64) -> u32 {

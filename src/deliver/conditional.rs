@@ -48,6 +48,11 @@ pub fn select(conditions: Conditions<'_>, etag: &str, total_bytes: u64) -> Selec
     if conditions.if_range.is_some_and(|tag| tag.trim() != etag) {
         return Selection::Whole;
     }
+    // A suffix longer than the file is the whole file (RFC 9110, 14.1.2); the crate calls it out of range.
+    if let Some(last) = range.trim().strip_prefix("bytes=-").and_then(|n| n.trim().parse::<u64>().ok()) {
+        let none = last == 0 || total_bytes == 0;
+        return if none { Selection::NotSatisfiable } else { Selection::Part(total_bytes.saturating_sub(last)..total_bytes) };
+    }
     let Ok(parsed) = http_range_header::parse_range_header(range) else { return Selection::Whole };
     match parsed.validate(total_bytes).as_deref() {
         Ok([one]) => Selection::Part(*one.start()..one.end().saturating_add(1)),
@@ -76,9 +81,9 @@ mod tests {
             ("bytes=0-0", Selection::Part(0..1)),
             ("bytes=10-", Selection::Part(10..100)),
             ("bytes=-10", Selection::Part(90..100)),
+            ("bytes=-1000", Selection::Part(0..100)),
             ("bytes=90-1000", Selection::Part(90..100)),
             ("bytes=100-", Selection::NotSatisfiable),
-            ("bytes=-0", Selection::NotSatisfiable),
             ("bytes=5-1", Selection::NotSatisfiable),
             ("bytes=0-1,3-4", Selection::Whole),
             ("lines=0-1", Selection::Whole),
@@ -93,6 +98,7 @@ mod tests {
             }
         }
         assert_eq!(range("bytes=100-"), Selection::NotSatisfiable);
+        assert_eq!(range("bytes=-0"), Selection::NotSatisfiable);
         assert_eq!(range(&format!("bytes={}", "0-,".repeat(10_000))), Selection::Whole);
     }
 

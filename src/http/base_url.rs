@@ -19,7 +19,8 @@ impl FromRequestParts<App> for BaseUrl {
         }
         let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
         let authority = host.and_then(|host| host.parse::<Authority>().ok()).or_else(|| Uri::authority(&parts.uri).cloned());
-        // Without a usable host a path alone is still a valid reference.
-        Ok(Self(authority.map(|a| format!("http://{a}")).unwrap_or_default()))
+        // User information has no place in a host, and would be reflected to whoever follows the link.
+        let authority = authority.filter(|authority| !authority.as_str().contains('@'));
+        Ok(Self(authority.map_or_else(|| format!("http://{}", site.address), |a| format!("http://{a}"))))
     }
 }

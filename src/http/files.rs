@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,7 +17,7 @@ use crate::{
     store::StoreError,
 };
 
-use super::{App, base_url::BaseUrl, problem::Problem, view};
+use super::{App, base_url::BaseUrl, path::Segments, problem::Problem, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant))
 }
 
-async fn original(State(site): State<App>, Path(image): Path<String>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+async fn original(State(site): State<App>, Segments(image): Segments<String>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
     match site.deliver.original(image).await? {
         Found::Ready(servable) => send(&site, &servable, &method, &headers).await,
@@ -37,7 +37,7 @@ async fn original(State(site): State<App>, Path(image): Path<String>, method: Me
 async fn variant(
     State(site): State<App>,
     base: BaseUrl,
-    Path((image, file)): Path<(String, String)>,
+    Segments((image, file)): Segments<(String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

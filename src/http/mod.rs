@@ -6,6 +6,7 @@ mod files;
 mod form;
 mod operate;
 mod page;
+mod path;
 mod problem;
 mod request_id;
 mod serve;
@@ -13,6 +14,7 @@ mod v1;
 mod view;
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -34,7 +36,6 @@ use tracing::{Span, debug, info_span};
 
 use crate::{
     catalog::Catalog,
-    clock::Clock,
     compute::Compute,
     deliver::Deliver,
     domain::Code,
@@ -56,6 +57,8 @@ pub struct Site {
     pub limits: IngestLimits,
     /// Named sets of options.
     pub presets: Presets,
+    /// What is listened on: the base of absolute URLs when a request names no usable host.
+    pub address: SocketAddr,
     /// Base of absolute URLs, if configured.
     pub public_url: Option<String>,
     /// Longest wait for the next bytes of a body.
@@ -72,7 +75,7 @@ pub struct Site {
     pub committer: Committer,
     /// The job engine.
     pub queue: Queue,
-    /// The pool; looked at for readiness only.
+    /// The pool; its free permits are shown to operators.
     pub compute: Arc<Compute>,
     /// Look-ups for delivery.
     pub deliver: Deliver,
@@ -80,8 +83,6 @@ pub struct Site {
     pub follow: Follow,
     /// Counts and times.
     pub metrics: Arc<Metrics>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
     /// One permit an upload that is being received.
     pub uploads: Arc<Semaphore>,
     /// How many permits `uploads` has in all.
@@ -92,6 +93,8 @@ pub struct Site {
     pub started: Instant,
     /// Free bytes of the store when last looked at, and when (milliseconds since `started`).
     pub disk: DiskGauge,
+    /// Whether the catalog answered when last asked.
+    pub catalog_health: CatalogGauge,
 }
 
 /// Free bytes of the store, asked for at most once a second.
@@ -99,6 +102,24 @@ pub struct Site {
 pub struct DiskGauge {
     free_bytes: AtomicU64,
     checked_ms: AtomicU64,
+}
+
+/// Whether the catalog could be written, tried at most once a second: asking costs a synced commit.
+#[derive(Debug, Default)]
+pub struct CatalogGauge(tokio::sync::Mutex<Option<(Instant, bool)>>);
+
+impl CatalogGauge {
+    async fn answers(&self, catalog: &dyn Catalog) -> bool {
+        let mut last = self.0.lock().await;
+        match *last {
+            Some((at, ok)) if at.elapsed() < Duration::from_secs(1) => ok,
+            _ => {
+                let ok = catalog.ping().await.is_ok();
+                *last = Some((Instant::now(), ok));
+                ok
+            }
+        }
+    }
 }
 
 impl Site {
@@ -129,8 +150,8 @@ type App = Arc<Site>;
 pub fn router(site: Arc<Site>) -> Router {
     let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     routes
-        .fallback(|| async { Problem::new(Code::NotFound, "there is nothing at this path") })
-        .method_not_allowed_fallback(|| async { Problem::new(Code::MethodNotAllowed, "this path does not take this method") })
+        .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
+        .method_not_allowed_fallback(|State(site), request| refuse(site, request, Code::MethodNotAllowed, "this path does not take this method"))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -149,6 +170,12 @@ pub fn router(site: Arc<Site>) -> Router {
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(site)
+}
+
+/// A refusal whose body is drained, so that it arrives.
+async fn refuse(site: App, request: Request, code: Code, detail: &'static str) -> Problem {
+    body::drain(body::stream(request.into_body(), site.body_idle_timeout));
+    Problem::new(code, detail)
 }
 
 /// Times each request under its route's pattern, so that ids do not become metric labels.

@@ -28,7 +28,7 @@ async fn health() -> Json<Value> {
 async fn readiness(State(site): State<App>) -> Response {
     let disk = site.free_disk_bytes().await.is_none_or(|free| free >= site.disk_reserve_bytes);
     let pool = site.compute.free_cores() > 0 || site.queue.time_without_progress() < STUCK_AFTER;
-    let catalog = site.catalog.ping().await.is_ok();
+    let catalog = site.catalog_health.answers(&*site.catalog).await;
     let checks = [("serving", !site.is_stopping()), ("pool", pool), ("disk", disk), ("queue", !site.queue.is_full()), ("catalog", catalog)];
     let ready = checks.iter().all(|(_, ok)| *ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

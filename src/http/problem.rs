@@ -16,6 +16,7 @@ use crate::{
     domain::{Code, Refusal, TaskCode, TaskFailure},
     ingest::{CommitError, IngestError},
     store::StoreError,
+    telemetry::error_chain,
 };
 
 use super::{request_id::RequestId, view};
@@ -59,15 +60,14 @@ impl Problem {
 
     /// Something of ours broke: logged with its causes, sent without them.
     pub(crate) fn internal(cause: &dyn std::error::Error, doing: &str) -> Self {
-        let mut text = cause.to_string();
-        let mut next = cause.source();
-        while let Some(source) = next {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            next = source.source();
-        }
-        error!(error = %text, "{doing}");
+        error!(error = %error_chain(cause), "{doing}");
         Self::new(Code::Internal, "something went wrong on our side; quote the id in `instance` when you report it")
+    }
+
+    /// Our own shortage, and a passing one.
+    fn out_of_descriptors() -> Self {
+        tracing::warn!("out of file descriptors; raise the limit or lower --max-uploads-in-flight");
+        Self::new(Code::QueueFull, "too many files are open at the moment")
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -123,6 +123,11 @@ impl Problem {
         problem.0.retry_after_s = retry_after_s;
         problem
     }
+}
+
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno.is_some_and(|errno| errno == rustix::io::Errno::MFILE || errno == rustix::io::Errno::NFILE)
 }
 
 /// The one table of statuses.
@@ -183,6 +188,7 @@ impl From<StoreError> for Problem {
                 error!(error = %cause, "no room in the store");
                 Self::new(Code::DiskFull, "there is no room left to store this")
             }
+            StoreError::Io(cause) if is_out_of_descriptors(&cause) => Self::out_of_descriptors(),
             StoreError::NotFound(_) | StoreError::Io(_) => Self::internal(&error, "the store failed"),
         }
     }
@@ -199,6 +205,7 @@ impl From<IngestError> for Problem {
                 error!(error = %cause, "no room in staging");
                 Self::new(Code::DiskFull, "there is no room left to take this in")
             }
+            IngestError::Io(cause) if is_out_of_descriptors(&cause) => Self::out_of_descriptors(),
             IngestError::Io(_) => Self::internal(&error, "staging failed"),
         }
     }

@@ -5,13 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use http::Version;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
 use tracing::{debug, warn};
@@ -21,9 +22,27 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 /// HTTP/2: what one stream and one connection may have in flight unread.
 const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_MAX_STREAMS: u32 = 100;
 const H2_MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
 const H2_MAX_PENDING_RESETS: usize = 20;
+
+/// The version a client speaks, told by its first bytes, which stay in the socket; `None` when it leaves before.
+async fn first_words(stream: &TcpStream) -> Option<Version> {
+    let mut seen = [0; H2_PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut seen).await.ok().filter(|n| *n > 0)?;
+        if seen[..n] != H2_PREFACE[..n] {
+            return Some(Version::HTTP_11);
+        }
+        if n == H2_PREFACE.len() {
+            return Some(Version::HTTP_2);
+        }
+        // Peeking does not wait for more than what is there; the rest of a preface is rarely late.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// How connections are served.
 #[derive(Clone, Debug)]
@@ -43,9 +62,7 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        .max_buf_size(READ_BUFFER_BYTES)
-        .pipeline_flush(true)
-        .half_close(true);
+        .max_buf_size(READ_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -83,12 +100,19 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
         };
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+        let (builder, watcher, timeout) = (builder.clone(), graceful.watcher(), options.header_timeout);
         tokio::spawn(async move {
+            let _permit = permit;
+            // hyper's own look at the first bytes has no time-out: a connection that says nothing would stay for ever.
+            let Ok(Some(version)) = tokio::time::timeout(timeout, first_words(&stream)).await else { return };
+            let builder = match version {
+                Version::HTTP_2 => builder.http2_only(),
+                _ => builder.http1_only(),
+            };
+            let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
             if let Err(error) = connection.await {
                 debug!(%error, "connection ended with an error");
             }
-            drop(permit);
         });
     }
     drop(listener);

@@ -1,7 +1,7 @@
 //! From staged files to an acknowledged upload: durable blobs, one catalog transaction, then the answer.
 //!
 //! The commit runs to its end in a task of its own, because a handler's future is dropped when its client goes.
-//! Invariant: what `commit` returned survives power loss; when it fails, no blob of the request stays behind.
+//! Invariant: what `commit` returned survives power loss; when it fails, no row of the request points at a missing blob.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -158,7 +158,11 @@ impl Parts {
                 Ok(accepted)
             }
             Err(error) => {
-                self.drop_blobs(&blobs).await;
+                // After any other failure the rows may be there all the same: SQLite recovers a commit whose sync failed, and
+                // they must not point at nothing. What is really an orphan is swept at the next start.
+                if matches!(error, CatalogError::IdempotencyConflict) {
+                    self.drop_blobs(&blobs).await;
+                }
                 Err(error.into())
             }
         }
@@ -235,7 +239,7 @@ pub fn plan_file(file: &StagedFile, specs: &[Spec], limits: &Limits) -> Result<P
     Ok(planned)
 }
 
-/// SHA-256 over everything that decides what an upload comes to: file hashes and names in order, options, priority.
+/// SHA-256 over what decides what an upload comes to: file hashes in order, options, priority. Names and metadata do not.
 fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut piece = |bytes: &[u8]| {
@@ -244,7 +248,6 @@ fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
     };
     for p in planned {
         piece(&p.file.sha256);
-        piece(p.file.filename.as_deref().unwrap_or_default().as_bytes());
     }
     let variants: BTreeSet<(&str, String)> = request.variants.iter().map(|v| (v.name.as_str(), v.spec.canonical())).collect();
     for (name, spec) in &variants {
@@ -252,9 +255,5 @@ fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
         piece(spec.as_bytes());
     }
     piece(request.priority.as_str().as_bytes());
-    for (key, value) in &request.metadata {
-        piece(key.as_bytes());
-        piece(value.as_bytes());
-    }
     hash.finalize().into()
 }

@@ -36,12 +36,9 @@ pub enum BodyError {
     /// The client went away.
     #[error("client went away")]
     Aborted,
-    /// No byte came for too long, or too few in all.
+    /// No byte came for too long.
     #[error("no data for too long")]
     TooSlow,
-    /// More bytes than the connection's own limit.
-    #[error("body is larger than allowed")]
-    TooLarge,
 }
 
 /// A request body. Functions here borrow it, so that whatever happens the caller still holds what was not read and can drain it.

@@ -27,7 +27,7 @@ pub use writer::StagedFile;
 
 use image_pipeline::Limits;
 
-use crate::domain::{Code, Refusal};
+use crate::domain::Refusal;
 
 /// What one request may bring.
 #[derive(Clone, Debug)]
@@ -87,7 +87,6 @@ impl From<BodyError> for IngestError {
         match error {
             BodyError::Aborted => Self::Aborted,
             BodyError::TooSlow => Self::TooSlow,
-            BodyError::TooLarge => Self::Refused(Refusal::new(Code::TooLarge, "request body is larger than allowed")),
         }
     }
 }

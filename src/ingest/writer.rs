@@ -216,11 +216,10 @@ impl Work {
             None => {
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;
                 let found = probe(&mut BufReader::new(&mut file), &self.limits).map_err(|error| refused(refusal_of(&error)))?;
-                file.seek(SeekFrom::End(0)).map_err(failed)?;
                 found
             }
         };
-        let staged = Staged { path, file, bytes: self.written_bytes };
+        let staged = Staged { path, bytes: self.written_bytes };
         Ok(StagedFile { staged, sha256: found, probe, filename: None, metadata: Vec::new() })
     }
 }

@@ -4,14 +4,14 @@
 //! open while working; a job whose lease was lost writes nothing.
 
 mod backoff;
+mod leases;
 mod once;
 mod work;
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,14 +24,16 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Lease},
+    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob},
     clock::{Clock, IdSource},
     compute::{BytesPermit, Compute, CorePermit},
     domain::{JobState, LeaseToken},
     follow::Follow,
     store::BlobStore,
-    telemetry::Metrics,
+    telemetry::{Metrics, error_chain},
 };
+
+use leases::{Held, Leases};
 
 pub use once::{Once, OnceError};
 
@@ -82,8 +84,9 @@ struct Inner {
     parts: Parts,
     presets: Presets,
     wake: Notify,
-    queued: AtomicU64,
-    held: Mutex<HashMap<Lease, Arc<AtomicBool>>>,
+    /// May be below zero for a moment: a job can be claimed before its upload is counted.
+    queued: AtomicI64,
+    leases: Arc<Leases>,
     last_progress_ms: AtomicU64,
 }
 
@@ -98,8 +101,8 @@ impl Queue {
                 parts,
                 presets: Presets::builtin(),
                 wake: Notify::new(),
-                queued: AtomicU64::new(queued),
-                held: Mutex::default(),
+                queued: AtomicI64::new(i64::try_from(queued).unwrap_or(i64::MAX)),
+                leases: Arc::default(),
                 last_progress_ms,
             }),
         }
@@ -111,14 +114,14 @@ impl Queue {
             return;
         }
         let queued = accepted.upload.images.iter().filter(|(_, job)| job.state == JobState::Queued).count();
-        self.inner.queued.fetch_add(queued as u64, Ordering::Relaxed);
+        self.inner.queued.fetch_add(i64::try_from(queued).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.inner.wake.notify_one();
     }
 
     /// Jobs that wait.
     #[must_use]
     pub fn queued(&self) -> u64 {
-        self.inner.queued.load(Ordering::Relaxed)
+        u64::try_from(self.inner.queued.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// More would be refused.
@@ -146,8 +149,10 @@ impl Queue {
         let renewals = tokio::spawn(self.clone().renew_forever());
         let mut running = JoinSet::new();
         loop {
-            while running.try_join_next().is_some() {}
-            // Registered before looking, so that work that comes in between is not missed.
+            while let Some(ended) = running.try_join_next() {
+                note_panic(ended);
+            }
+            // A wake-up that comes before this is polled is kept by `Notify`, so none is missed.
             let woken = self.inner.wake.notified();
             let cores = tokio::select! {
                 biased;
@@ -155,7 +160,7 @@ impl Queue {
                 cores = self.inner.free_cores() => cores,
             };
             // Never dropped half-way: a claim that was answered to nobody would hold its jobs until the lease ends.
-            let next = self.inner.start_work(cores, &mut running, &mut stop).await;
+            let next = self.inner.start_work(cores, &mut running).await;
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stopping| *stopping) => break,
@@ -164,10 +169,14 @@ impl Queue {
         }
         if !running.is_empty() {
             info!(jobs = running.len(), "finishing running jobs");
-            let all = async { while running.join_next().await.is_some() {} };
+            let all = async {
+                while let Some(ended) = running.join_next().await {
+                    note_panic(ended);
+                }
+            };
             if tokio::time::timeout(grace, all).await.is_err() {
                 warn!(jobs = running.len(), "grace is over, giving running jobs back");
-                self.inner.cancel_all();
+                self.inner.leases.cancel_all();
                 while running.join_next().await.is_some() {}
             }
         }
@@ -178,9 +187,17 @@ impl Queue {
         let mut tick = tokio::time::interval(self.inner.options.lease / 3);
         loop {
             tick.tick().await;
-            self.inner.renew().await;
+            let Inner { parts, options, leases, .. } = &*self.inner;
+            leases.renew(&*parts.catalog, &*parts.clock, options.lease).await;
             self.inner.take_back_expired().await;
         }
+    }
+}
+
+/// A panic in the engine itself: the job is found again when its lease, which nobody renews any more, ends.
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a job's task ended badly; it is taken up again when its lease ends");
     }
 }
 
@@ -191,6 +208,8 @@ enum Next {
     AtOnce,
     /// The next job waits for memory; it stays at the head of the line.
     WhenBytesAreFreed,
+    /// A job whose worker died before runs alone: nothing is started beside it, nor it beside others.
+    WhenIdle,
     /// Nothing is due before, unless something comes in.
     After(Duration),
 }
@@ -212,35 +231,41 @@ impl Inner {
     ///
     /// # Cancel safety
     /// Must be run to its end: what was claimed is then either started or given back.
-    async fn start_work(self: &Arc<Self>, mut cores: Vec<CorePermit>, running: &mut JoinSet<()>, stop: &mut watch::Receiver<bool>) -> Next {
+    async fn start_work(self: &Arc<Self>, mut cores: Vec<CorePermit>, running: &mut JoinSet<()>) -> Next {
         let claimed = match self.claim(cores.len()).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                error!(error = %chain(&error), "could not claim jobs");
+                error!(error = %error_chain(&error), "could not claim jobs");
                 return Next::After(Duration::from_millis(500));
             }
         };
         let got_all = claimed.jobs.len() == cores.len();
+        let alone = claimed.waits_alone || claimed.jobs.iter().any(|job| job.suspect);
+        let mut out_of_bytes = claimed.blocked_bytes.is_some();
         for (job, core) in claimed.jobs.into_iter().zip(cores.drain(..)) {
-            self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1))).ok();
-            // There at once, unless a request that waits for its image took them since the claim was asked for.
-            let bytes = tokio::select! {
-                biased;
-                bytes = self.parts.compute.bytes(job.cost_bytes) => Some(bytes),
-                _ = stop.wait_for(|stopping| *stopping) => None,
-            };
-            let Some(bytes) = bytes else {
-                work::give_back(self, &job).await;
-                continue;
-            };
-            let cancel = self.hold(job.lease);
-            running.spawn(Arc::clone(self).work_on(job, core, bytes, cancel));
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            // Never waited for while holding a core. They are there, unless a request that waits for its image took them since
+            // the claim was asked for; then the job goes back to its place.
+            match self.parts.compute.try_bytes(job.cost_bytes) {
+                Some(bytes) => {
+                    let held = self.leases.hold(job.lease);
+                    running.spawn(Arc::clone(self).work_on(job, core, bytes, held));
+                }
+                None => {
+                    out_of_bytes = true;
+                    work::give_back(self, &job).await;
+                    self.queued.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+        if alone {
+            return Next::WhenIdle;
+        }
+        if out_of_bytes {
+            return Next::WhenBytesAreFreed;
         }
         if got_all {
             return Next::AtOnce;
-        }
-        if claimed.blocked_bytes.is_some() {
-            return Next::WhenBytesAreFreed;
         }
         if self.parts.compute.free_cores() > 0 && running.is_empty() {
             self.progressed();
@@ -256,10 +281,14 @@ impl Inner {
         let passed = async {
             match next {
                 Next::AtOnce => {}
+                Next::WhenIdle => self.leases.none_held().await,
                 Next::WhenBytesAreFreed => self.parts.compute.bytes_freed().await,
                 Next::After(pause) => tokio::time::sleep(pause).await,
             }
         };
+        if matches!(next, Next::WhenIdle) {
+            return passed.await;
+        }
         tokio::select! { () = woken => {}, () = passed => {} }
     }
 
@@ -269,6 +298,8 @@ impl Inner {
             owner: self.options.owner.clone(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             budget_bytes: self.parts.compute.free_bytes(),
+            whole_budget_bytes: self.parts.compute.budget_bytes(),
+            running: self.leases.count(),
             now,
             lease: self.options.lease,
             tokens: (0..limit).map(|_| LeaseToken::from_uuid(self.parts.ids.new_id(now))).collect(),
@@ -276,13 +307,12 @@ impl Inner {
         self.parts.catalog.claim_jobs(claim).await
     }
 
-    async fn work_on(self: Arc<Self>, job: ClaimedJob, core: CorePermit, bytes: BytesPermit, cancel: Arc<AtomicBool>) {
-        let lease = job.lease;
+    async fn work_on(self: Arc<Self>, job: ClaimedJob, core: CorePermit, bytes: BytesPermit, held: Held) {
         let upload = job.upload;
         self.parts.follow.changed(upload);
-        let requeued = work::work(&self, job, core, cancel).await;
+        let requeued = work::work(&self, job, core, Arc::clone(&held.cancel)).await;
         drop(bytes);
-        self.lock_held().remove(&lease);
+        drop(held);
         if requeued {
             self.queued.fetch_add(1, Ordering::Relaxed);
         }
@@ -298,44 +328,6 @@ impl Inner {
         let now = u64::try_from(self.parts.clock.now().as_millis()).unwrap_or(0);
         self.last_progress_ms.store(now, Ordering::Relaxed);
     }
-
-    fn lock_held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Arc<AtomicBool>>> {
-        // The map is whole between any two statements.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold(&self, lease: Lease) -> Arc<AtomicBool> {
-        let cancel = Arc::new(AtomicBool::new(false));
-        self.lock_held().insert(lease, Arc::clone(&cancel));
-        cancel
-    }
-
-    fn cancel_all(&self) {
-        for cancel in self.lock_held().values() {
-            cancel.store(true, Ordering::Relaxed);
-        }
-    }
-
-    async fn renew(&self) {
-        let leases: Vec<Lease> = self.lock_held().keys().copied().collect();
-        if leases.is_empty() {
-            return;
-        }
-        let until = self.parts.clock.now().after(self.options.lease);
-        match self.parts.catalog.renew_leases(&leases, until).await {
-            Ok(still) => {
-                let still: HashSet<Lease> = still.into_iter().collect();
-                let held = self.lock_held();
-                for lease in leases.iter().filter(|lease| !still.contains(lease)) {
-                    // May also have just ended; then the flag is nobody's.
-                    if let Some(cancel) = held.get(lease) {
-                        cancel.store(true, Ordering::Relaxed);
-                    }
-                }
-            }
-            Err(error) => warn!(error = %chain(&error), "could not renew leases"),
-        }
-    }
 }
 
 impl Inner {
@@ -345,22 +337,10 @@ impl Inner {
             Ok(voided) if voided.requeued.is_empty() && voided.failed.is_empty() => {}
             Ok(voided) => {
                 warn!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took back jobs whose lease had ended");
-                self.queued.fetch_add(voided.requeued.len() as u64, Ordering::Relaxed);
+                self.queued.fetch_add(i64::try_from(voided.requeued.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
                 self.wake.notify_one();
             }
-            Err(error) => warn!(error = %chain(&error), "could not look for leases that have ended"),
+            Err(error) => warn!(error = %error_chain(&error), "could not look for leases that have ended"),
         }
     }
-}
-
-/// An error with its causes, for a log line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

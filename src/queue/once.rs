@@ -72,7 +72,7 @@ impl Queue {
     pub async fn run_once(&self, staged: Staged, spec: Spec, cost_bytes: u64) -> Result<Once, OnceError> {
         let parts = &self.inner.parts;
         let begun = Instant::now();
-        let (core, _bytes) = parts.compute.admit(cost_bytes).await.map_err(|refused| match refused {
+        let (core, bytes) = parts.compute.admit(cost_bytes).await.map_err(|refused| match refused {
             Refused::Full { waiting } => OnceError::Busy { waiting },
             Refused::TooCostly { cost_bytes, budget_bytes } => OnceError::TooCostly { cost_bytes, budget_bytes },
         })?;
@@ -84,6 +84,8 @@ impl Queue {
         let on_pool = parts.compute.run(core, self.inner.options.job_deadline, cancel, move |stop| {
             let mut outcome = None;
             let report = work::make_variants(&source, &[spec], &limits, stop, &mut |o| outcome = Some(o));
+            // Held by the work, not by its caller, who may leave before the memory is free.
+            drop((source, bytes));
             (report, outcome)
         });
         let (report, outcome) = on_pool.await.map_err(|error| match error {

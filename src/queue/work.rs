@@ -16,10 +16,10 @@ use crate::{
     compute::{ComputeError, CorePermit, Stop},
     domain::{BlobId, TaskCode, TaskFailure},
     store::StoreError,
-    telemetry::TaskSample,
+    telemetry::{TaskSample, error_chain},
 };
 
-use super::{Inner, backoff, chain};
+use super::{Inner, backoff};
 
 /// What the pool hands back when a job's core is free again.
 struct Worked {
@@ -74,7 +74,7 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
         Ok(source) => work_on_pool(inner, &job, &mut progress, source, core, Arc::clone(&cancel)).await,
         Err(error) => {
             drop(core);
-            warn!(job.id = %job.lease.job, error = %chain(&error), "could not read the original");
+            warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not read the original");
             match error {
                 // The bytes are gone: no attempt will find them.
                 StoreError::NotFound(_) => Err(failure(TaskCode::Internal, "the stored original is missing")),
@@ -177,7 +177,7 @@ async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcom
                     (Ok(stored), ("completed", String::new(), format, bytes))
                 }
                 Err(error) => {
-                    warn!(job.id = %job.lease.job, variant = %task.name, error = %chain(&error), "could not store a variant");
+                    warn!(job.id = %job.lease.job, variant = %task.name, error = %error_chain(&error), "could not store a variant");
                     progress.passing = Some(failure(TaskCode::Storage, "storing the variant failed"));
                     return;
                 }
@@ -200,7 +200,8 @@ async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcom
         let total = progress.started.elapsed();
         let (outcome_word, detail, format, bytes) = ended;
         progress.samples.push(Ended { index: outcome.index, outcome: outcome_word, detail, format, bytes, timing, total });
-    } else if let Some(blob) = blob {
+    } else if let (Some(blob), true) = (blob, progress.lease_lost) {
+        // After any other failure the row may be there all the same; a blob nothing refers to is swept at the next start.
         remove(inner, blob).await;
     }
 }
@@ -230,7 +231,7 @@ async fn finish_task(
             false
         }
         Err(error) => {
-            warn!(job.id = %job.lease.job, error = %chain(&error), "could not record a task's end");
+            warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not record a task's end");
             progress.passing = Some(failure(TaskCode::Storage, "recording the result failed"));
             false
         }
@@ -302,7 +303,7 @@ async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: O
             Ok(_) => return false,
             Err(CatalogError::LeaseLost) => return false,
             // The lease ends by itself and the job is found complete by whoever takes it then.
-            Err(error) => warn!(job.id = %job.lease.job, error = %chain(&error), "could not record a job's end"),
+            Err(error) => warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not record a job's end"),
         }
     }
     let reason = progress.passing.unwrap_or_else(|| failure(TaskCode::Storage, "recording the result failed"));
@@ -337,7 +338,7 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping:
         }
         Err(CatalogError::LeaseLost) => false,
         Err(error) => {
-            error!(job.id = %job.lease.job, error = %chain(&error), "could not give a job back; it is taken up when its lease ends");
+            error!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back; it is taken up when its lease ends");
             false
         }
     }

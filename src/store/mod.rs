@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::BlobId;
 
-pub use local::LocalStore;
+pub use local::{LocalStore, make_folder};
 
 /// Errors of a store, as far as a caller can act on them.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +27,12 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
-/// A complete file on the local staging disk, not yet durable. Dropping it unlinks it.
+/// A complete file on the local staging disk, not yet durable. Dropping it unlinks it. It holds no descriptor: a request
+/// may bring many files.
 #[derive(Debug)]
 pub struct Staged {
     /// Unlinks the file when dropped before it was stored.
     pub path: tempfile::TempPath,
-    /// Still open for syncing.
-    pub file: std::fs::File,
     /// Its size.
     pub bytes: u64,
 }
@@ -88,6 +87,9 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
 }
 
+/// How names in the staging folder begin.
+const STAGED_PREFIX: &str = "up-";
+
 /// Where uploads are staged: always a local folder, on the same file system as a local store.
 #[derive(Clone, Debug)]
 pub struct StagingDir(PathBuf);
@@ -102,7 +104,8 @@ impl StagingDir {
         let mut swept = 0;
         for entry in std::fs::read_dir(&path)? {
             let entry = entry?;
-            if entry.file_type()?.is_file() {
+            // Only what we made: the folder may be somebody's who mistook it.
+            if entry.file_type()?.is_file() && entry.file_name().as_encoded_bytes().starts_with(STAGED_PREFIX.as_bytes()) {
                 std::fs::remove_file(entry.path())?;
                 swept += 1;
             }
@@ -115,6 +118,6 @@ impl StagingDir {
     /// # Errors
     /// When the file cannot be made.
     pub fn create(&self) -> std::io::Result<(std::fs::File, tempfile::TempPath)> {
-        Ok(tempfile::Builder::new().prefix("up-").tempfile_in(&self.0)?.into_parts())
+        Ok(tempfile::Builder::new().prefix(STAGED_PREFIX).tempfile_in(&self.0)?.into_parts())
     }
 }

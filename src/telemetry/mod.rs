@@ -25,6 +25,19 @@ pub fn start_logging(json: bool, filter: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An error with its causes, for a log line.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 /// A panic becomes one log line with its place, so that whoever catches it need not guess.
 fn log_panics() {
     static ONCE: Once = Once::new();

@@ -3,6 +3,7 @@
 mod config;
 mod crash;
 mod deliver;
+mod edges;
 mod jobs;
 mod multipart_cases;
 mod prefixes;

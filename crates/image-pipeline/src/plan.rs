@@ -172,7 +172,7 @@ impl Variant {
             let Shape { width_px, height_px, .. } = self.result;
             let text =
                 format!("result is {width_px} by {height_px} pixels, longest side allowed for {} is {longest_px}", self.format.as_str());
-            return Err(Error::new(ErrorKind::LimitExceeded, STAGE, text));
+            return Err(Error::new(ErrorKind::InvalidSpec, STAGE, text));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
@@ -13,17 +13,13 @@ use serde_json::{Value, json};
 
 use crate::{
     catalog::Accepted,
-    domain::{Code, UploadState},
-    http::{App, base_url::BaseUrl, form, problem::Problem, view},
+    domain::UploadState,
+    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, view},
     ingest::UploadRequest,
 };
 
-use super::{intake, uploads};
+use super::{intake, uploads, uploads::MAX_WAIT_S};
 
-/// Longest `Prefer: wait`.
-const MAX_WAIT_S: u64 = 60;
-/// Longest `Idempotency-Key`.
-const MAX_KEY_BYTES: usize = 255;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -38,7 +34,7 @@ async fn upload(State(site): State<App>, base: BaseUrl, request: Request) -> Res
     respond(&site, &base.0, request, None).await
 }
 
-async fn upload_named(State(site): State<App>, base: BaseUrl, Path(name): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn upload_named(State(site): State<App>, base: BaseUrl, Segments(name): Segments<String>, request: Request) -> Result<Response, Problem> {
     respond(&site, &base.0, request, Some(&name)).await
 }
 
@@ -58,9 +54,7 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     let mut response = (status, [(header::LOCATION, format!("{base}/v1/uploads/{}", upload.id))], Json(json)).into_response();
     let answer = response.headers_mut();
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if accepted.replayed {
-        answer.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    }
+    mark_replay(answer, accepted.replayed);
     if let Some(wait) =
         wanted.filter(|_| status == StatusCode::OK).and_then(|w| HeaderValue::from_str(&format!("wait={}", w.as_secs())).ok())
     {
@@ -69,11 +63,16 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     Ok(response)
 }
 
+fn mark_replay(answer: &mut HeaderMap, replayed: bool) {
+    if replayed {
+        answer.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+}
+
 /// Stages, commits, counts.
 async fn accept(site: &App, request: Request, raw_name: Option<&str>) -> Result<(Accepted, UploadRequest), Problem> {
-    let key = idempotency_key(request.headers())?;
     let intake = intake::take_in(site, request, raw_name).await?;
-    let wanted = form::read(&intake.fields, &site.presets, key)?;
+    let wanted = form::read(&intake.fields, &site.presets, intake.idempotency_key.clone())?;
     let accepted = site.committer.commit(wanted.clone(), intake.files).await?;
     if !accepted.replayed {
         site.metrics.upload_received(accepted.upload.images.iter().map(|(image, _)| image.bytes).sum());
@@ -98,7 +97,9 @@ async fn upload_plain(State(site): State<App>, base: BaseUrl, request: Request) 
         "id": accepted.upload.id.to_string(),
         "url": url,
     });
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(json)).into_response())
+    let mut response = (StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(json)).into_response();
+    mark_replay(response.headers_mut(), accepted.replayed);
+    Ok(response)
 }
 
 /// `Prefer: wait=N` (RFC 7240); anything else in the header is a preference we do not have.
@@ -108,16 +109,8 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(MAX_WAIT_S)))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
-    let key = key
-        .ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
-    Ok(Some(key.to_owned()))
-}
-
 /// What is known of an image.
-async fn show(State(site): State<App>, base: BaseUrl, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>) -> Result<Json<Value>, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("image"))?;
     let image = site.catalog.image(id).await?.ok_or_else(|| Problem::not_found("image"))?;
     let upload = site.catalog.upload(image.upload).await?.ok_or_else(|| Problem::not_found("image"))?;

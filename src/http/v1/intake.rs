@@ -13,12 +13,17 @@ use crate::{
 /// Content types of a raw body, beside `image/*`; a body that declares nothing counts as this.
 const RAW_TYPE: &str = "application/octet-stream";
 
+/// Longest `Idempotency-Key`.
+const MAX_KEY_BYTES: usize = 255;
+
 /// A staged request.
 pub(super) struct Intake {
     /// Files in the order they came.
     pub(super) files: Vec<FileOutcome>,
     /// Form fields, then query pairs.
     pub(super) fields: Vec<(String, String)>,
+    /// The client's key against sending twice.
+    pub(super) idempotency_key: Option<String>,
     /// Held until the request is answered.
     _permit: OwnedSemaphorePermit,
 }
@@ -35,12 +40,13 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
     let mut body = body::stream(body, site.body_idle_timeout);
     let result = async {
         let permit = admit(site, &head.headers)?;
+        let idempotency_key = idempotency_key(&head.headers)?;
         let fields = query_pairs(&head.uri)?;
         // What the query says wrongly need not wait for the body.
         form::read(&fields, &site.presets, None)?;
         let mut intake = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
         intake.fields.extend(fields);
-        Ok(Intake { files: intake.files, fields: intake.fields, _permit: permit })
+        Ok(Intake { files: intake.files, fields: intake.fields, idempotency_key, _permit: permit })
     }
     .await;
     result.map_err(|problem: Problem| {
@@ -50,8 +56,21 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
     })
 }
 
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
+    let key = key.ok_or_else(|| {
+        Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"))
+    })?;
+    Ok(Some(key.to_owned()))
+}
+
 /// What can be told without the body.
 fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(expectation) = headers.get(header::EXPECT).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let detail = format!("expectation {expectation:?} cannot be met, only 100-continue can");
+        return Err(Problem::new(Code::ExpectationFailed, detail));
+    }
     if site.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }

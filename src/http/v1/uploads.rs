@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,19 +17,19 @@ use crate::{
     catalog::{CatalogError, UploadView},
     deliver::{Conditions, Selection, etag, select},
     domain::{Code, UploadId},
-    http::{App, base_url::BaseUrl, problem::Problem, view},
+    http::{App, base_url::BaseUrl, path::Segments, problem::Problem, view},
 };
 
 use super::intake::query_pairs;
 
-/// Longest `?wait=`, in seconds.
-const MAX_WAIT_S: u64 = 60;
+/// Longest `?wait=` and `Prefer: wait=`, in seconds.
+pub(super) const MAX_WAIT_S: u64 = 60;
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/v1/uploads/{id}", get(show))
 }
 
-async fn show(State(site): State<App>, base: BaseUrl, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, request: Request) -> Result<Response, Problem> {
     let id = id.parse::<UploadId>().map_err(|_| Problem::not_found("upload"))?;
     let view = match wait_of(request.uri())? {
         Some(wait) => wait_until_final(&site, id, wait).await?,

@@ -85,6 +85,13 @@ impl Process {
         }
     }
 
+    /// Its resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("a process of ours");
+        let pages: u64 = statm.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+        pages * rustix::param::page_size() as u64
+    }
+
     /// Its log lines so far, of this and earlier processes on the folder.
     pub(crate) fn log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(&self.log).expect("a log");
