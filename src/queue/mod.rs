@@ -269,6 +269,8 @@ impl Inner {
             owner: self.options.owner.clone(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             budget_bytes: self.parts.compute.free_bytes(),
+            whole_budget_bytes: u64::MAX,
+            running: 0,
             now,
             lease: self.options.lease,
             tokens: (0..limit).map(|_| LeaseToken::from_uuid(self.parts.ids.new_id(now))).collect(),
