@@ -73,6 +73,8 @@ fn claim() -> Claim {
         owner: "bench".into(),
         limit: 1,
         budget_bytes: u64::MAX,
+        whole_budget_bytes: u64::MAX,
+        running: 0,
         now: NOW,
         lease: Duration::from_secs(600),
         tokens: vec![LeaseToken::from_uuid(uuid())],

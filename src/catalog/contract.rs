@@ -35,6 +35,7 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.idempotency_keys_replay_or_conflict().await;
     suite.jobs_are_claimed_by_rank().await;
     suite.a_claim_stops_at_what_does_not_fit().await;
+    suite.a_job_dearer_than_the_whole_budget_is_not_stuck().await;
     suite.a_job_ends_as_its_tasks_did().await;
     suite.what_is_told_twice_counts_once().await;
     suite.the_same_variant_is_kept_once().await;
@@ -47,6 +48,11 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.leases_are_renewed_and_expire().await;
     suite.a_restart_voids_all_leases().await;
     suite.too_many_crashes_fail_a_job().await;
+    suite.suspects_run_alone_and_in_order().await;
+    suite.an_attempt_that_ends_clears_the_suspicion().await;
+    suite.neighbours_of_crashes_survive().await;
+    suite.the_culprit_among_neighbours_fails_alone().await;
+    suite.each_worker_has_neighbours_of_its_own().await;
     suite.live_blobs_are_told_from_others().await;
     suite.catalog.ping().await.expect("ping works");
 }
@@ -114,6 +120,11 @@ fn image(variants: &[&str]) -> NewImage {
     }
 }
 
+/// The jobs of a claim, in its order.
+fn ids(claimed: &Claimed) -> Vec<JobId> {
+    claimed.jobs.iter().map(|job| job.lease.job).collect()
+}
+
 fn stored() -> StoredVariant {
     StoredVariant {
         blob: BlobId::from_uuid(uuid()),
@@ -155,15 +166,24 @@ impl Suite<'_> {
         self.accept(upload).await
     }
 
-    async fn claim(&mut self, limit: u32, budget_bytes: u64) -> Claimed {
-        let claim = Claim {
+    fn asking(&self, limit: u32) -> Claim {
+        Claim {
             owner: "worker-1".into(),
             limit,
-            budget_bytes,
+            budget_bytes: u64::MAX,
+            whole_budget_bytes: u64::MAX,
+            running: 0,
             now: self.now,
             lease: Duration::from_secs(60),
             tokens: (0..limit).map(|_| LeaseToken::from_uuid(uuid())).collect(),
-        };
+        }
+    }
+
+    async fn claim(&mut self, limit: u32, budget_bytes: u64) -> Claimed {
+        self.claim_as(Claim { budget_bytes, ..self.asking(limit) }).await
+    }
+
+    async fn claim_as(&mut self, claim: Claim) -> Claimed {
         let claimed = self.catalog.claim_jobs(claim).await.expect("claim_jobs works");
         self.recount().await;
         claimed
@@ -178,7 +198,7 @@ impl Suite<'_> {
     async fn nothing_waits(&mut self) {
         let claimed = self.claim(10, u64::MAX).await;
         assert!(claimed.jobs.is_empty(), "nothing is due: {claimed:?}");
-        assert_eq!(claimed.blocked_bytes, None);
+        assert_eq!((claimed.blocked_bytes, claimed.waits_alone), (None, false));
     }
 
     fn done(&self, task: TaskId, outcome: Result<StoredVariant, TaskFailure>) -> TaskDone {
@@ -400,7 +420,6 @@ impl Suite<'_> {
         }
         let upload = self.upload_of(images.clone());
         self.accept(upload.clone()).await;
-        let ids = |claimed: &Claimed| claimed.jobs.iter().map(|job| job.lease.job).collect::<Vec<_>>();
         let first = self.claim(2, u64::MAX).await;
         assert_eq!(ids(&first), [images[1].job.id, images[3].job.id]);
         assert_ne!(first.jobs[0].lease.token, first.jobs[1].lease.token);
@@ -413,15 +432,8 @@ impl Suite<'_> {
         assert_eq!((view.state, view.attempt, view.started_at), (JobState::Running, 1, Some(self.now)));
         assert_eq!(view.tasks[0].state, TaskState::Running);
         // A job is never given twice; fewer tokens than the limit mean fewer jobs.
-        let claim = Claim {
-            owner: "worker-2".into(),
-            limit: 5,
-            budget_bytes: u64::MAX,
-            now: self.now,
-            lease: Duration::from_secs(60),
-            tokens: vec![LeaseToken::from_uuid(uuid())],
-        };
-        let second = self.catalog.claim_jobs(claim).await.expect("claim_jobs works");
+        let claim = Claim { owner: "worker-2".into(), tokens: vec![LeaseToken::from_uuid(uuid())], ..self.asking(5) };
+        let second = self.claim_as(claim).await;
         assert_eq!(ids(&second), [images[2].job.id]);
         let third = self.claim(5, u64::MAX).await;
         assert_eq!(ids(&third), [images[0].job.id]);
@@ -452,6 +464,26 @@ impl Suite<'_> {
         }
     }
 
+    async fn a_job_dearer_than_the_whole_budget_is_not_stuck(&mut self) {
+        let mut images: Vec<_> = (0..2).map(|_| image(&["thumb"])).collect();
+        for (image, (rank, cost_bytes)) in images.iter_mut().zip([(1, 1_000), (2, 10)]) {
+            (image.job.rank, image.job.cost_bytes) = (rank, cost_bytes);
+        }
+        let upload = self.upload_of(images.clone());
+        self.accept(upload).await;
+        let within = |suite: &Self, budget_bytes| Claim { budget_bytes, whole_budget_bytes: 100, ..suite.asking(5) };
+        let none = self.claim_as(within(self, 99)).await;
+        assert_eq!((none.jobs.len(), none.blocked_bytes), (0, Some(100)), "it waits for all there is, not for more");
+        let dear = self.claim_as(within(self, 100)).await;
+        assert_eq!((ids(&dear), dear.blocked_bytes), (vec![images[0].job.id], Some(10)), "it takes all there is");
+        assert_eq!(dear.jobs[0].cost_bytes, 1_000, "what it costs is told as it was recorded");
+        let rest = self.claim_as(within(self, 10)).await;
+        assert_eq!((ids(&rest), rest.blocked_bytes), (vec![images[1].job.id], None));
+        for job in dear.jobs.iter().chain(&rest.jobs) {
+            self.complete(job).await;
+        }
+    }
+
     async fn a_job_ends_as_its_tasks_did(&mut self) {
         use TaskCode::{Cancelled, MalformedImage};
         let cases: [(&[Option<TaskCode>], JobState, UploadState); 5] = [
@@ -478,7 +510,7 @@ impl Suite<'_> {
             }
             assert_eq!(self.job_state(job.lease.job).await, JobState::Running, "a job ends when it is told to");
             let finished = self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
-            assert_eq!((finished.job, finished.upload), (job_state, upload_state));
+            assert_eq!(finished.job, job_state);
             self.recount().await;
             let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
             let seen = &view.images[0].1;
@@ -491,14 +523,18 @@ impl Suite<'_> {
         }
         // An upload ends with the last of its jobs.
         let upload = self.upload_of(vec![image(&["thumb"]), image(&["thumb"])]);
-        self.accept(upload).await;
+        self.accept(upload.clone()).await;
         let mut claimed = self.claim(2, u64::MAX).await;
         let last = claimed.jobs.pop().expect("two jobs");
         let done = self.done(claimed.jobs[0].tasks[0].id, Ok(stored()));
         self.catalog.finish_task(claimed.jobs[0].lease, done).await.expect("finish_task works");
         let finished = self.catalog.finish_job(claimed.jobs[0].lease, self.job_done()).await.expect("finish_job works");
-        assert_eq!((finished.job, finished.upload), (JobState::Completed, UploadState::Processing));
+        assert_eq!(finished.job, JobState::Completed);
+        let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+        assert_eq!(view.state, UploadState::Processing);
         self.complete(&last).await;
+        let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+        assert_eq!(view.state, UploadState::Completed);
     }
 
     async fn what_is_told_twice_counts_once(&mut self) {

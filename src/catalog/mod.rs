@@ -46,6 +46,11 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Takes the first jobs in rank order that are due, at most `claim.limit` of them, under fresh leases; stops at the
     /// first that does not fit into what is left of `claim.budget_bytes`, so that a costly job is never overtaken for good.
+    /// A job costs at most `claim.whole_budget_bytes` here: alone, every job fits.
+    ///
+    /// A suspect is given to a worker that holds nothing (`claim.running` is 0), as the first and last job of the claim;
+    /// met anywhere else it ends the claim (`waits_alone`) and keeps its place. Whoever got one claims nothing until that
+    /// attempt has ended.
     async fn claim_jobs(&self, claim: Claim) -> Result<Claimed, CatalogError>;
 
     /// Moves the end of the given leases to `until`; returns the leases that are still held.
@@ -70,11 +75,13 @@ pub trait Catalog: Send + Sync + 'static {
     /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
     async fn release_job(&self, lease: Lease, release: Release) -> Result<(), CatalogError>;
 
-    /// At an embedded start: all running jobs go back to the queue at once, each with one more crash counted; those with
-    /// more than `max_crashes` fail with `internal`. Returns how many were requeued and failed.
+    /// At an embedded start: all running jobs go back to the queue at once, as suspects that will run alone until an
+    /// attempt at them ends. Only the job that was all its worker held has a crash counted, as only there it is clear who
+    /// was at work; with more than `max_crashes` it fails with `internal`. Returns which were requeued and failed.
     async fn void_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError>;
 
-    /// Requeues running jobs whose lease ended before `now` (counted as crashes, as above).
+    /// Requeues running jobs whose lease ended before `now`, as above. What else their worker holds counts as beside them,
+    /// whether that lease has ended or not.
     async fn expire_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError>;
 
     /// When the next queued job that is not yet due will be due.

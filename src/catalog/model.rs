@@ -124,8 +124,13 @@ pub struct Claim {
     pub owner: String,
     /// At most this many jobs.
     pub limit: u32,
-    /// Jobs that cost more together are left.
+    /// What the worker can admit now; jobs that cost more together are left.
     pub budget_bytes: u64,
+    /// All it may ever admit. A job that costs more is taken to cost this much: it was accepted under a larger budget, and
+    /// shall run into its limit rather than hold up the queue for ever.
+    pub whole_budget_bytes: u64,
+    /// Jobs it holds already: while there are any, no suspect is given to it.
+    pub running: u32,
     /// Now.
     pub now: Timestamp,
     /// How long the hold lasts unless renewed.
@@ -139,8 +144,10 @@ pub struct Claim {
 pub struct Claimed {
     /// In rank order.
     pub jobs: Vec<ClaimedJob>,
-    /// The cost of the first due job that did not fit into the budget.
+    /// The cost of the first due job that did not fit into the budget, at most the whole budget.
     pub blocked_bytes: Option<u64>,
+    /// The next job in order is a suspect, which waits until all others of this worker have ended.
+    pub waits_alone: bool,
 }
 
 /// A job under lease, with all its work needs.
@@ -156,14 +163,16 @@ pub struct ClaimedJob {
     pub blob: BlobId,
     /// Their number.
     pub bytes: u64,
-    /// What admission charges.
+    /// What admission charges; may be more than the whole budget.
     pub cost_bytes: u64,
     /// Counts from 1.
     pub attempt: u32,
     /// After so many attempts it fails for good.
     pub max_attempts: u32,
-    /// How often its worker died.
+    /// How often a worker died while this job was all it worked on.
     pub crashes: u32,
+    /// It was being worked on when a worker died, and no attempt at it has ended since: nothing may run beside it.
+    pub suspect: bool,
     /// When it was enqueued.
     pub queued_at: Timestamp,
     /// The tasks that have not ended.
@@ -262,8 +271,6 @@ pub struct JobDone {
 pub struct JobFinished {
     /// The job's state.
     pub job: JobState,
-    /// The state of its upload.
-    pub upload: UploadState,
 }
 
 /// A job is given back.

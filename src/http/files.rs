@@ -26,7 +26,12 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant))
 }
 
-async fn original(State(site): State<App>, Segments(image): Segments<String>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
+async fn original(
+    State(site): State<App>,
+    Segments(image): Segments<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
     match site.deliver.original(image).await? {
         Found::Ready(servable) => send(&site, &servable, &method, &headers).await,

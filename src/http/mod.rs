@@ -151,7 +151,9 @@ pub fn router(site: Arc<Site>) -> Router {
     let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     routes
         .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
-        .method_not_allowed_fallback(|State(site), request| refuse(site, request, Code::MethodNotAllowed, "this path does not take this method"))
+        .method_not_allowed_fallback(|State(site), request| {
+            refuse(site, request, Code::MethodNotAllowed, "this path does not take this method")
+        })
         .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))

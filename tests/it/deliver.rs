@@ -173,7 +173,16 @@ async fn folder_with_waiting_job() -> (tempfile::TempDir, ImageId) {
     };
     catalog.accept_upload(upload).await.expect("recorded");
     let tokens = vec![LeaseToken::from_uuid(ids.new_id(now))];
-    let claim = Claim { owner: "test".to_owned(), limit: 1, budget_bytes: 1 << 30, now, lease: Duration::from_secs(60), tokens };
+    let claim = Claim {
+        owner: "test".to_owned(),
+        limit: 1,
+        budget_bytes: 1 << 30,
+        whole_budget_bytes: 1 << 30,
+        running: 0,
+        now,
+        lease: Duration::from_secs(60),
+        tokens,
+    };
     let claimed = catalog.claim_jobs(claim).await.expect("answers").jobs.pop().expect("the job");
     let lease: Lease = claimed.lease;
     let failure = Some(TaskFailure { code: TaskCode::Storage, detail: "reading the stored original failed".to_owned() });

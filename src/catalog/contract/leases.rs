@@ -135,10 +135,13 @@ impl Suite<'_> {
         self.recount().await;
         let late = self.catalog.finish_task(lost.lease, self.done(lost.tasks[0].id, Ok(stored()))).await;
         assert!(matches!(late, Err(CatalogError::LeaseLost)), "{late:?}");
-        let again = self.claim_one().await;
-        assert_eq!((again.lease.job, again.attempt, again.crashes), (lost.lease.job, 1, 1), "a crash is no attempt");
-        self.complete(&again).await;
+        let beside = self.claim_as(Claim { running: 1, ..self.asking(1) }).await;
+        assert_eq!((beside.jobs.len(), beside.waits_alone), (0, true), "a suspect waits until nothing runs beside it");
         self.complete(kept).await;
+        let again = self.claim_one().await;
+        assert_eq!((again.lease.job, again.attempt), (lost.lease.job, 1), "a crash is no attempt");
+        assert_eq!((again.crashes, again.suspect), (0, true), "it was not alone, but may have been the cause");
+        self.complete(&again).await;
     }
 
     pub(super) async fn a_restart_voids_all_leases(&mut self) {
@@ -151,11 +154,14 @@ impl Suite<'_> {
         voided.requeued.sort();
         assert_eq!(voided, Voided { requeued: running, failed: Vec::new() });
         self.recount().await;
-        let again = self.claim(5, u64::MAX).await;
-        assert_eq!(again.jobs.iter().map(|job| job.crashes).sum::<u32>(), 2, "all are due at once, two of the three crashed");
-        for job in &again.jobs {
-            self.complete(job).await;
+        let (mut seen, mut suspects) = (0, 0);
+        while seen < 3 {
+            let job = self.claim_one().await;
+            (seen, suspects) = (seen + 1, suspects + u32::from(job.suspect));
+            self.complete(&job).await;
         }
+        assert_eq!(suspects, 2, "all are due at once, two of the three were being worked on");
+        self.nothing_waits().await;
         assert_eq!(self.catalog.void_leases(self.now, 3).await.expect("void_leases works"), Voided::default());
     }
 
@@ -163,7 +169,7 @@ impl Suite<'_> {
         self.accept_image(image(&["thumb", "soft"])).await;
         for crashes in 0..2 {
             let job = self.claim_one().await;
-            assert_eq!((job.crashes, job.attempt), (crashes, 1));
+            assert_eq!((job.crashes, job.attempt, job.suspect), (crashes, 1, crashes > 0));
             if crashes == 1 {
                 self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(stored()))).await.expect("finish_task works");
             }
@@ -182,5 +188,146 @@ impl Suite<'_> {
         assert_eq!(failure.code, TaskCode::Internal);
         assert!(failure.detail.contains('3') && failure.detail.contains("limit is 2"), "{failure:?}");
         assert_eq!(view.tasks[1].failure.as_ref(), Some(&failure));
+    }
+    /// One upload of `count` jobs, ranked in the order of the answer.
+    async fn accept_ranked(&mut self, count: i64) -> Vec<JobId> {
+        let mut images: Vec<_> = (0..count).map(|_| image(&["thumb"])).collect();
+        for (image, rank) in images.iter_mut().zip(1..) {
+            image.job.rank = rank;
+        }
+        let jobs = images.iter().map(|image| image.job.id).collect();
+        let upload = self.upload_of(images);
+        self.accept(upload).await;
+        jobs
+    }
+
+    /// All workers die; nothing is given up.
+    async fn crash(&self, max_crashes: u32) {
+        let voided = self.catalog.void_leases(self.now, max_crashes).await.expect("void_leases works");
+        assert_eq!(voided.failed, []);
+        self.recount().await;
+    }
+
+    async fn give_back(&self, job: &ClaimedJob) {
+        let release = Release { at: self.now, due: self.now, failure: None };
+        self.catalog.release_job(job.lease, release).await.expect("release_job works");
+        self.recount().await;
+    }
+
+    pub(super) async fn suspects_run_alone_and_in_order(&mut self) {
+        let jobs = self.accept_ranked(5).await;
+        // The first is healthy and waits for its second attempt while the next two are being worked on.
+        let first = self.claim_one().await;
+        let due = self.now.after(Duration::from_secs(1));
+        let release = Release { at: self.now, due, failure: Some(failure(TaskCode::Storage)) };
+        self.catalog.release_job(first.lease, release).await.expect("release_job works");
+        assert_eq!(ids(&self.claim(2, u64::MAX).await), jobs[1..3]);
+        self.crash(0).await;
+        self.now = due;
+        // A suspect behind others ends the claim there, and nothing overtakes it.
+        let healthy = self.claim(5, u64::MAX).await;
+        assert_eq!((ids(&healthy), healthy.waits_alone, healthy.blocked_bytes), (vec![jobs[0]], true, None));
+        assert!(!healthy.jobs[0].suspect);
+        let beside = self.claim_as(Claim { running: 1, budget_bytes: 0, ..self.asking(5) }).await;
+        assert_eq!((ids(&beside), beside.waits_alone, beside.blocked_bytes), (Vec::new(), true, None));
+        self.complete(&healthy.jobs[0]).await;
+        // At the head it has to fit like any other, and then ends the claim.
+        let dear = self.claim(5, 9).await;
+        assert_eq!((ids(&dear), dear.waits_alone, dear.blocked_bytes), (Vec::new(), false, Some(10)));
+        for suspect in &jobs[1..3] {
+            let alone = self.claim(5, u64::MAX).await;
+            assert_eq!((ids(&alone), alone.jobs[0].suspect, alone.jobs[0].tasks.len()), (vec![*suspect], true, 1));
+            assert!(!alone.waits_alone, "what comes after it waits for it, not to be alone");
+            self.complete(&alone.jobs[0]).await;
+        }
+        let rest = self.claim_as(Claim { running: 1, ..self.asking(5) }).await;
+        assert_eq!((ids(&rest), rest.waits_alone), (jobs[3..].to_vec(), false), "healthy ones run beside others again");
+        for job in &rest.jobs {
+            self.complete(job).await;
+        }
+    }
+
+    pub(super) async fn an_attempt_that_ends_clears_the_suspicion(&mut self) {
+        self.accept_ranked(1).await;
+        for reason in [None, Some(failure(TaskCode::Storage))] {
+            let before = self.claim_one().await;
+            self.crash(9).await;
+            let suspect = self.claim_one().await;
+            assert_eq!((suspect.suspect, suspect.crashes), (true, before.crashes + 1));
+            let release = Release { at: self.now, due: self.now, failure: reason };
+            self.catalog.release_job(suspect.lease, release).await.expect("release_job works");
+            let beside = self.claim_as(Claim { running: 7, ..self.asking(1) }).await;
+            assert_eq!((beside.jobs[0].suspect, beside.jobs[0].crashes), (false, before.crashes + 1), "the count stays");
+            self.give_back(&beside.jobs[0]).await;
+        }
+        self.drain().await;
+    }
+
+    pub(super) async fn neighbours_of_crashes_survive(&mut self) {
+        let jobs = self.accept_ranked(3).await;
+        for _ in 0..10 {
+            let together = self.claim(3, u64::MAX).await;
+            assert_eq!(ids(&together), jobs);
+            // Not one crash is allowed.
+            self.crash(0).await;
+            // Each gets through alone, but for its end: the service stops, in good order.
+            let mut alone = Vec::new();
+            for _ in 0..3 {
+                let due = self.now.after(Duration::from_secs(1));
+                let job = self.claim_one().await;
+                assert_eq!((job.suspect, job.crashes, job.attempt), (true, 0, 1));
+                let release = Release { at: self.now, due, failure: None };
+                self.catalog.release_job(job.lease, release).await.expect("release_job works");
+                alone.push(job.lease.job);
+            }
+            assert_eq!(alone, jobs);
+            self.recount().await;
+            self.now = self.now.after(Duration::from_secs(1));
+        }
+        self.drain().await;
+        for job in jobs {
+            assert_eq!(self.job_state(job).await, JobState::Completed);
+        }
+    }
+
+    pub(super) async fn the_culprit_among_neighbours_fails_alone(&mut self) {
+        let jobs = self.accept_ranked(3).await;
+        let culprit = jobs[1];
+        let mut deaths = 0;
+        loop {
+            let claimed = self.claim(3, u64::MAX).await;
+            if claimed.jobs.is_empty() {
+                break;
+            }
+            if !ids(&claimed).contains(&culprit) {
+                for job in &claimed.jobs {
+                    self.complete(job).await;
+                }
+                continue;
+            }
+            assert!(claimed.jobs.len() == 1 || deaths == 0, "only the first death has neighbours");
+            deaths += 1;
+            let voided = self.catalog.void_leases(self.now, 2).await.expect("void_leases works");
+            assert_eq!(voided.failed.contains(&culprit), deaths == 4, "one beside others, and more than two alone");
+            self.recount().await;
+        }
+        assert_eq!(deaths, 4);
+        let mut states = Vec::new();
+        for job in jobs {
+            states.push(self.job_state(job).await);
+        }
+        assert_eq!(states, [JobState::Completed, JobState::Failed, JobState::Completed]);
+    }
+
+    pub(super) async fn each_worker_has_neighbours_of_its_own(&mut self) {
+        let jobs = self.accept_ranked(3).await;
+        let pair = self.claim(2, u64::MAX).await;
+        let single = self.claim_as(Claim { owner: "worker-2".into(), ..self.asking(1) }).await;
+        assert_eq!((ids(&pair), ids(&single)), (jobs[..2].to_vec(), jobs[2..].to_vec()));
+        let voided = self.catalog.void_leases(self.now, 0).await.expect("void_leases works");
+        assert_eq!(voided.failed, jobs[2..], "it was all its worker did, whatever others did");
+        assert_eq!(voided.requeued.len(), 2);
+        self.recount().await;
+        self.drain().await;
     }
 }

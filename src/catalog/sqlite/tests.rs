@@ -60,6 +60,8 @@ fn claim() -> Claim {
         owner: "worker".into(),
         limit: 1,
         budget_bytes: u64::MAX,
+        whole_budget_bytes: u64::MAX,
+        running: 0,
         now: NOW,
         lease: Duration::from_secs(60),
         tokens: vec![LeaseToken::from_uuid(uuid())],

@@ -3,7 +3,7 @@
 //! The invariant: nothing is written for a job unless it is running under the very token the caller holds, but by
 //! `void_leases` and `expire_leases`, which take the hold away.
 
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
 use super::{
     super::{
@@ -14,17 +14,15 @@ use super::{
     views::task_state,
     writer::Session,
 };
-use crate::domain::{
-    BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState,
-};
+use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId};
 
 /// The first due jobs in order, a row per task that has not ended; one row without a task for a job whose tasks had all
 /// ended when its worker died before it could say so. The inner query walks `jobs_queued_rank`; the few rows
 /// it yields are put in order by the caller, as a join promises none.
 pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
-     j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.queued_at AS queued_at, \
+     j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.suspect AS suspect, j.queued_at AS queued_at, \
      i.blob AS blob, b.bytes AS bytes, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
-     FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, queued_at FROM jobs \
+     FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, suspect, queued_at FROM jobs \
      WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
      JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob LEFT JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
 
@@ -48,14 +46,21 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
     for ((_, job, _), row) in keyed {
         let job = JobId::from_uuid(job);
         if claimed.jobs.last().is_none_or(|last| last.lease.job != job) {
-            let cost_bytes: u64 = row.number("cost_bytes")?;
-            let Some(left) = left_bytes.checked_sub(cost_bytes) else {
-                claimed.blocked_bytes = Some(cost_bytes);
+            if claimed.jobs.last().is_some_and(|last| last.suspect) {
+                break;
+            }
+            if row.plain("suspect")? && (claim.running > 0 || !claimed.jobs.is_empty()) {
+                claimed.waits_alone = true;
+                break;
+            }
+            let charged_bytes = row.number::<u64>("cost_bytes")?.min(claim.whole_budget_bytes);
+            let Some(left) = left_bytes.checked_sub(charged_bytes) else {
+                claimed.blocked_bytes = Some(charged_bytes);
                 break;
             };
             let Some(token) = tokens.next() else { break };
             left_bytes = left;
-            claimed.jobs.push(claimed_job(row, Lease { job, token: *token }, cost_bytes)?);
+            claimed.jobs.push(claimed_job(row, Lease { job, token: *token })?);
         }
         if let (Some(last), Some(task)) = (claimed.jobs.last_mut(), row.maybe_uuid("task")?) {
             last.tasks.push(ClaimedTask { id: TaskId::from_uuid(task), name: row.word("name")?, spec: row.plain("spec")? });
@@ -79,17 +84,18 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
     Ok(claimed)
 }
 
-fn claimed_job(row: Columns<'_>, lease: Lease, cost_bytes: u64) -> Read<ClaimedJob> {
+fn claimed_job(row: Columns<'_>, lease: Lease) -> Read<ClaimedJob> {
     Ok(ClaimedJob {
         lease,
         upload: UploadId::from_uuid(row.uuid("upload")?),
         image: ImageId::from_uuid(row.uuid("image")?),
         blob: BlobId::from_uuid(row.uuid("blob")?),
         bytes: row.number("bytes")?,
-        cost_bytes,
+        cost_bytes: row.number("cost_bytes")?,
         attempt: row.number::<u32>("attempt")?.saturating_add(1),
         max_attempts: row.number("max_attempts")?,
         crashes: row.number("crashes")?,
+        suspect: row.plain("suspect")?,
         queued_at: row.time("queued_at")?,
         tasks: Vec::new(),
     })
@@ -115,6 +121,12 @@ pub(super) async fn renew_leases(session: &mut Session, leases: &[Lease], until:
     Ok(held)
 }
 
+/// The row of a running job, if it runs under this very lease.
+fn held(row: Option<&SqliteRow>, lease: Lease) -> Read<Columns<'_>> {
+    let row = Columns(row.ok_or(CatalogError::LeaseLost)?);
+    if row.uuid("lease_token")? == lease.token.uuid() { Ok(row) } else { Err(CatalogError::LeaseLost) }
+}
+
 /// See [`super::super::Catalog::finish_task`].
 pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
     let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
@@ -130,12 +142,8 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     .bind(id(done.task.uuid()))
     .bind(id(lease.job.uuid()))
     .fetch_optional(&mut session.conn)
-    .await?
-    .ok_or(CatalogError::LeaseLost)?;
-    let row = Columns(&row);
-    if row.uuid("lease_token")? != lease.token.uuid() {
-        return Err(CatalogError::LeaseLost);
-    }
+    .await?;
+    let row = held(row.as_ref(), lease)?;
     let Some(position) = row.plain::<Option<i64>>("position")? else {
         return Err(nonsense(format!("job {} has no task {}", lease.job, done.task)));
     };
@@ -218,16 +226,13 @@ fn count_ended(session: &mut Session, state: TaskState, tasks: i64) {
 /// See [`super::super::Catalog::finish_job`].
 pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDone) -> Result<JobFinished, CatalogError> {
     let rows = sqlx::query(
-        "SELECT j.upload AS upload, j.lease_token AS lease_token, t.state AS state FROM jobs j JOIN tasks t ON t.job = j.id \
+        "SELECT j.lease_token AS lease_token, t.state AS state FROM jobs j JOIN tasks t ON t.job = j.id \
          WHERE j.id = ? AND j.state = 'running'",
     )
     .bind(id(lease.job.uuid()))
     .fetch_all(&mut session.conn)
     .await?;
-    let first = Columns(rows.first().ok_or(CatalogError::LeaseLost)?);
-    if first.uuid("lease_token")? != lease.token.uuid() {
-        return Err(CatalogError::LeaseLost);
-    }
+    held(rows.first(), lease)?;
     let mut tasks = Vec::with_capacity(rows.len());
     for row in &rows {
         tasks.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
@@ -237,10 +242,10 @@ pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDo
         return Err(nonsense(format!("job {} was to be ended while it has unfinished tasks", lease.job)));
     }
     // The failure of an earlier attempt is over; what failed now is told by the tasks.
-    let states = sqlx::query(
-        "UPDATE jobs SET state = ?, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
+    sqlx::query(
+        "UPDATE jobs SET state = ?, suspect = 0, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
          queue_ns = ?, read_ns = ?, decode_ns = ?, cpu_ns = ?, total_ns = ?, peak_bytes = ?, failure_code = NULL, failure_detail = NULL \
-         WHERE id = ?; SELECT DISTINCT state FROM jobs WHERE upload = ?",
+         WHERE id = ?",
     )
     .bind(state.as_str())
     .bind(done.at.as_millis())
@@ -251,37 +256,27 @@ pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDo
     .bind(nanos(done.timing.total))
     .bind(size(done.peak_bytes))
     .bind(id(lease.job.uuid()))
-    .bind(id(first.uuid("upload")?))
-    .fetch_all(&mut session.conn)
+    .execute(&mut session.conn)
     .await?;
     session.delta.running_jobs -= 1;
-    let mut jobs = Vec::with_capacity(states.len());
-    for row in &states {
-        jobs.push(Columns(row).word::<JobState>("state")?);
-    }
-    // Which states occur is enough: none of the upload's states depends on how many.
-    Ok(JobFinished { job: state, upload: UploadState::of_jobs(jobs) })
+    Ok(JobFinished { job: state })
 }
 
 /// See [`super::super::Catalog::release_job`].
 pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &Release) -> Result<(), CatalogError> {
-    let row = sqlx::query("SELECT lease_token, attempt, max_attempts FROM jobs WHERE id = ? AND state = 'running'")
+    let row = sqlx::query("SELECT lease_token, attempt, max_attempts, crashes FROM jobs WHERE id = ? AND state = 'running'")
         .bind(id(lease.job.uuid()))
         .fetch_optional(&mut session.conn)
-        .await?
-        .ok_or(CatalogError::LeaseLost)?;
-    let row = Columns(&row);
-    if row.uuid("lease_token")? != lease.token.uuid() {
-        return Err(CatalogError::LeaseLost);
-    }
+        .await?;
+    let row = held(row.as_ref(), lease)?;
     let failure = release.failure.as_ref();
     if let Some(failure) = failure
         && row.number::<u32>("attempt")? >= row.number::<u32>("max_attempts")?
     {
-        return fail_job(session, lease.job, release.at, failure, 0).await;
+        return fail_job(session, lease.job, release.at, failure, row.number("crashes")?).await;
     }
     sqlx::query(
-        "UPDATE jobs SET state = 'queued', attempt = max(0, attempt - ?), due_at = ?, lease_owner = NULL, lease_token = NULL, \
+        "UPDATE jobs SET state = 'queued', suspect = 0, attempt = max(0, attempt - ?), due_at = ?, lease_owner = NULL, lease_token = NULL, \
          lease_until = NULL, failure_code = coalesce(?, failure_code), failure_detail = coalesce(?, failure_detail) WHERE id = ?",
     )
     .bind(i64::from(failure.is_none()))
@@ -296,8 +291,8 @@ pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &R
     Ok(())
 }
 
-/// Requeues the running jobs whose lease ended before `ended_before` (all, when absent), each with one more crash, and
-/// fails those that crashed more than `max_crashes` times.
+/// Requeues the running jobs whose lease ended before `ended_before` (all, when absent) as suspects. The one that was all
+/// its worker held has one more crash counted, and fails when these are more than `max_crashes`.
 pub(super) async fn void_leases(
     session: &mut Session,
     ended_before: Option<Timestamp>,
@@ -305,35 +300,43 @@ pub(super) async fn void_leases(
     max_crashes: u32,
 ) -> Result<Voided, CatalogError> {
     let last_end = ended_before.map_or(i64::MAX, |before| before.as_millis().saturating_sub(1));
-    let doomed = sqlx::query("SELECT id, crashes + 1 AS crashes FROM jobs WHERE state = 'running' AND lease_until <= ? AND crashes >= ?")
-        .bind(last_end)
-        .bind(i64::from(max_crashes))
-        .fetch_all(&mut session.conn)
-        .await?;
-    let mut voided = Voided::default();
-    for row in &doomed {
-        let (job, crashes) = (JobId::from_uuid(Columns(row).uuid("id")?), Columns(row).number::<u32>("crashes")?);
-        let detail = format!("given up: {crashes} workers died while they worked on this job, limit is {max_crashes}");
-        fail_job(session, job, now, &TaskFailure { code: TaskCode::Internal, detail }, 1).await?;
-        voided.failed.push(job);
-    }
-    let requeued = sqlx::query(
-        "UPDATE jobs SET state = 'queued', crashes = crashes + 1, attempt = max(0, attempt - 1), due_at = NULL, \
-         lease_owner = NULL, lease_token = NULL, lease_until = NULL WHERE state = 'running' AND lease_until <= ? RETURNING id",
+    // Read before anything is written: who ran beside whom is gone with the first that is taken back.
+    let lost = sqlx::query(
+        "SELECT id, crashes, NOT EXISTS (SELECT 1 FROM jobs beside WHERE beside.state = 'running' \
+         AND beside.lease_owner = jobs.lease_owner AND beside.id <> jobs.id) AS alone \
+         FROM jobs WHERE state = 'running' AND lease_until <= ?",
     )
     .bind(last_end)
     .fetch_all(&mut session.conn)
     .await?;
-    for row in &requeued {
-        voided.requeued.push(JobId::from_uuid(Columns(row).uuid("id")?));
+    let mut voided = Voided::default();
+    for row in &lost {
+        let row = Columns(row);
+        let (job, alone) = (JobId::from_uuid(row.uuid("id")?), row.plain::<bool>("alone")?);
+        let crashes = row.number::<u32>("crashes")?.saturating_add(u32::from(alone));
+        if alone && crashes > max_crashes {
+            let detail = format!("given up: {crashes} workers died while they worked on this job alone, limit is {max_crashes}");
+            fail_job(session, job, now, &TaskFailure { code: TaskCode::Internal, detail }, crashes).await?;
+            voided.failed.push(job);
+            continue;
+        }
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', suspect = 1, crashes = ?, attempt = max(0, attempt - 1), due_at = NULL, \
+             lease_owner = NULL, lease_token = NULL, lease_until = NULL WHERE id = ?",
+        )
+        .bind(i64::from(crashes))
+        .bind(id(job.uuid()))
+        .execute(&mut session.conn)
+        .await?;
         session.delta.running_jobs -= 1;
         session.delta.queued_jobs += 1;
+        voided.requeued.push(job);
     }
     Ok(voided)
 }
 
 /// Ends a running job and all its unfinished tasks for good. What it had completed stays completed.
-async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &TaskFailure, more_crashes: u32) -> Result<(), CatalogError> {
+async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &TaskFailure, crashes: u32) -> Result<(), CatalogError> {
     let ended = ended_by(failure);
     let tasks = sqlx::query(
         "UPDATE tasks SET state = ?, finished_at = ?, failure_code = ?, failure_detail = ? WHERE job = ? AND state = 'pending'",
@@ -352,12 +355,12 @@ async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &Ta
         states.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
     }
     sqlx::query(
-        "UPDATE jobs SET state = ?, finished_at = ?, crashes = crashes + ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
+        "UPDATE jobs SET state = ?, suspect = 0, finished_at = ?, crashes = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
          failure_code = ?, failure_detail = ? WHERE id = ?",
     )
     .bind(JobState::of_tasks(states).as_str())
     .bind(at.as_millis())
-    .bind(i64::from(more_crashes))
+    .bind(i64::from(crashes))
     .bind(failure.code.as_str())
     .bind(failure.detail.as_str())
     .bind(id(job.uuid()))

@@ -20,7 +20,6 @@ use crate::{
 
 use super::{intake, uploads, uploads::MAX_WAIT_S};
 
-
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/v1/images", post(upload))
@@ -34,7 +33,12 @@ async fn upload(State(site): State<App>, base: BaseUrl, request: Request) -> Res
     respond(&site, &base.0, request, None).await
 }
 
-async fn upload_named(State(site): State<App>, base: BaseUrl, Segments(name): Segments<String>, request: Request) -> Result<Response, Problem> {
+async fn upload_named(
+    State(site): State<App>,
+    base: BaseUrl,
+    Segments(name): Segments<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     respond(&site, &base.0, request, Some(&name)).await
 }
 

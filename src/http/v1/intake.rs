@@ -59,9 +59,8 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
-    let key = key.ok_or_else(|| {
-        Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters"))
-    })?;
+    let key = key
+        .ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
     Ok(Some(key.to_owned()))
 }
 

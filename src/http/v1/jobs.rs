@@ -1,11 +1,6 @@
 //! `GET /v1/jobs/{id}`: a job with its tasks, timings and errors.
 
-use axum::{
-    Router,
-    extract::State,
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use http::HeaderMap;
 
 use crate::http::{App, base_url::BaseUrl, path::Segments, problem::Problem, view};

@@ -60,6 +60,8 @@ CREATE TABLE variants (
 ) STRICT, WITHOUT ROWID;
 
 -- `due_at` is set while a job waits for another attempt, the lease while it runs, the times once it ended by itself.
+-- `crashes` counts the workers that died while this job was all they worked on. A `suspect` was worked on when a worker
+-- died, beside others or not, and runs alone until an attempt at it ends.
 CREATE TABLE jobs (
     id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     upload BLOB NOT NULL REFERENCES uploads (id),
@@ -70,7 +72,8 @@ CREATE TABLE jobs (
     cost_bytes INTEGER NOT NULL CHECK (cost_bytes >= 0),
     attempt INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
     max_attempts INTEGER NOT NULL,
-    crashes INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0 CHECK (crashes >= 0),
+    suspect INTEGER NOT NULL DEFAULT 0 CHECK (suspect IN (0, 1)),
     queued_at INTEGER NOT NULL,
     due_at INTEGER,
     started_at INTEGER,
