@@ -215,8 +215,7 @@ impl Work {
             Some(probe) => probe,
             None => {
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;
-                let found = probe(&mut BufReader::new(&mut file), &self.limits).map_err(|error| refused(refusal_of(&error)))?;
-                found
+                probe(&mut BufReader::new(&mut file), &self.limits).map_err(|error| refused(refusal_of(&error)))?
             }
         };
         let staged = Staged { path, bytes: self.written_bytes };

@@ -209,7 +209,7 @@ pub struct Plan {
 /// Plans one decode and the variants of all `specs` from it.
 ///
 /// # Errors
-/// `LimitExceeded`: a result would have a longer side, or the work would need more memory, than allowed.
+/// `InvalidSpec`: a result would have a longer side than allowed. `LimitExceeded`: the work would need more memory.
 pub fn plan(probe: &Probe, specs: &[Spec], limits: &Limits) -> Result<Plan, Error> {
     let decoded = Shape { width_px: probe.width_px, height_px: probe.height_px, layout: codec::decoded_layout(probe) };
     let variants: Vec<Variant> = specs.iter().map(|spec| Variant::of(probe, spec, decoded)).collect();

@@ -149,9 +149,9 @@ fn limits_are_told_before_the_work() {
     let source = png(&picture_of(300, 200, Layout::Rgb8));
     let refused = |texts: &[&str], limits: Limits| process(&source, texts, &limits).unwrap_err();
     let error = refused(&["w:5000/el:1"], Limits { max_side_px: 4000, ..Limits::default() });
-    assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "plan"));
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::InvalidSpec, "plan"));
     assert_eq!(error.to_string(), "result is 5000 by 3333 pixels, longest side allowed for png is 4000");
-    assert_eq!(refused(&["w:16384/el:1/f:webp"], Limits::default()).kind(), ErrorKind::LimitExceeded);
+    assert_eq!(refused(&["w:16384/el:1/f:webp"], Limits::default()).kind(), ErrorKind::InvalidSpec);
     let error = refused(&["w:10"], Limits { max_memory_bytes: 100_000, ..Limits::default() });
     assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "plan"));
     let error = refused(&["w:10"], Limits { max_bytes: 100, ..Limits::default() });
