@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 
 use crate::{
     catalog::{Catalog, CatalogError, JobView, TaskView},
-    domain::{BlobId, ImageId, TaskState, VariantName},
+    domain::{BlobId, ImageId, TaskState, VariantName, hex, media},
     store::{BlobRead, BlobStore, StoreError},
 };
 
@@ -77,8 +77,13 @@ impl Deliver {
             return Ok(Found::Ready(entry));
         }
         let Some(view) = self.catalog.image(image).await? else { return Ok(Found::Missing) };
-        let entry =
-            Servable { blob: view.blob, bytes: view.bytes, etag: etag(&view.sha256), format: view.format, filename: stem(view.filename) };
+        let entry = Servable {
+            blob: view.blob,
+            bytes: view.bytes,
+            etag: etag(&view.sha256),
+            format: view.format,
+            filename: view.filename.as_deref().map(|name| media::stem(name).to_owned()),
+        };
         Ok(Found::Ready(self.remember(key, entry)))
     }
 
@@ -94,7 +99,7 @@ impl Deliver {
         let Some(view) = self.catalog.variant(image, name).await? else { return Ok(Found::Missing) };
         match (view.task.state, &view.task.result) {
             (TaskState::Completed, Some(result)) => {
-                let stem = stem(view.filename).map(|stem| format!("{stem}-{name}"));
+                let stem = view.filename.as_deref().map(|file| format!("{}-{name}", media::stem(file)));
                 let entry = Servable {
                     blob: result.blob,
                     bytes: result.bytes,
@@ -128,21 +133,7 @@ impl Deliver {
 #[must_use]
 pub fn etag(sha256: &[u8; 32]) -> String {
     // 128 bits of the hash tell any two results apart.
-    let mut tag = String::with_capacity(34);
-    tag.push('"');
-    for byte in &sha256[..16] {
-        tag.push_str(&format!("{byte:02x}"));
-    }
-    tag.push('"');
-    tag
-}
-
-fn stem(filename: Option<String>) -> Option<String> {
-    let name = filename?;
-    Some(match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 5 => stem.to_owned(),
-        _ => name,
-    })
+    format!("\"{}\"", hex(&sha256[..16]))
 }
 
 #[cfg(test)]
@@ -153,14 +144,5 @@ mod tests {
     fn tags_are_quoted_and_differ() {
         assert_eq!(etag(&[0xab; 32]), format!("\"{}\"", "ab".repeat(16)));
         assert_ne!(etag(&[1; 32]), etag(&[2; 32]));
-    }
-
-    #[test]
-    fn stems_lose_only_an_extension() {
-        for (name, want) in
-            [("a.jpg", "a"), ("a.b.png", "a.b"), (".hidden", ".hidden"), ("noext", "noext"), ("v1.2-final-cut", "v1.2-final-cut")]
-        {
-            assert_eq!(stem(Some(name.to_owned())).as_deref(), Some(want));
-        }
     }
 }

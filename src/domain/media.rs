@@ -21,3 +21,25 @@ pub fn extension(format: &str) -> &'static str {
 pub fn of_extension(extension: &str) -> Option<&'static str> {
     FORMATS.iter().find(|row| row.2 == extension || row.0 == extension).map(|row| row.0)
 }
+
+/// A file's name without its extension, for naming what was made of it.
+#[must_use]
+pub fn stem(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 5 => stem,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stems_lose_only_an_extension() {
+        for (name, want) in [("a.jpg", "a"), ("a.b.png", "a.b"), (".png", ".png"), ("noext", "noext"), ("v1.2-final-cut", "v1.2-final-cut")]
+        {
+            assert_eq!(stem(name), want);
+        }
+    }
+}

@@ -2,12 +2,14 @@
 //! No I/O, no serde, no clock: everything here is plain values that any room may hold.
 
 mod codes;
+mod digest;
 mod ids;
 pub mod media;
 mod states;
 mod time;
 
 pub use codes::{Code, Refusal, TaskCode, TaskFailure};
+pub use digest::hex;
 pub use ids::{BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
 pub use states::{JobState, Priority, TaskState, UploadState};
 pub use time::Timestamp;

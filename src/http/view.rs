@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     catalog::{ImageView, JobTiming, JobView, RejectedFile, StoredVariant, TaskTiming, TaskView, UploadView},
     deliver::etag,
-    domain::{ImageId, TaskFailure, Timestamp, media},
+    domain::{ImageId, TaskFailure, Timestamp, hex, media},
 };
 
 use super::problem::Problem;
@@ -144,10 +144,6 @@ fn failure(failure: &TaskFailure) -> Value {
     json!({ "code": failure.code.as_str(), "detail": failure.detail })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +152,5 @@ mod tests {
     fn times_and_durations_read_as_promised() {
         assert_eq!(time(Timestamp::from_millis(1_790_000_000_120)), json!("2026-09-21T14:13:20.120Z"));
         assert_eq!(ms(Duration::from_micros(1234)), 1.234);
-        assert_eq!(hex(&[0, 255]), "00ff");
     }
 }

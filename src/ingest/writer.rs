@@ -18,7 +18,7 @@ use super::{
     sniff::{HEAD_BYTES, judge_head, refusal_of},
 };
 use crate::{
-    domain::{Code, Refusal},
+    domain::{Code, Refusal, hex},
     store::{Staged, StagingDir},
 };
 
@@ -201,7 +201,7 @@ impl Work {
         self.hash.update(&self.buffer);
         let found: [u8; 32] = self.hash.finalize_reset().into();
         if sha256.is_some_and(|wanted| wanted != found) {
-            return Err(refused(Refusal::new(Code::DigestMismatch, format!("file has sha-256 {}, another was announced", Hex(&found)))));
+            return Err(refused(Refusal::new(Code::DigestMismatch, format!("file has sha-256 {}, another was announced", hex(&found)))));
         }
         let in_memory = match self.disk {
             None => Some(probe(&mut Cursor::new(&self.buffer), &self.limits).map_err(|error| refused(refusal_of(&error)))?),
@@ -220,15 +220,6 @@ impl Work {
         };
         let staged = Staged { path, bytes: self.written_bytes };
         Ok(StagedFile { staged, sha256: found, probe, filename: None, metadata: Vec::new() })
-    }
-}
-
-/// Lower-case hexadecimal.
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

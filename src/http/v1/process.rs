@@ -54,8 +54,7 @@ async fn process(State(site): State<App>, request: Request) -> Result<Response, 
     if let Ok(value) = HeaderValue::from_str(&timing) {
         headers.insert("server-timing", value);
     }
-    let stem = filename.as_deref().and_then(|name| name.rsplit_once('.')).map(|(stem, _)| stem.to_owned());
-    let name = format!("{}.{}", stem.or(filename).unwrap_or_else(|| "result".to_owned()), media::extension(format));
+    let name = format!("{}.{}", filename.as_deref().map_or("result", media::stem), media::extension(format));
     headers.insert(header::CONTENT_DISPOSITION, crate::http::files::disposition(&name));
     Ok(response)
 }
