@@ -1,0 +1,14 @@
+//! Decodes JPEG straight to 1/2, 1/4 or 1/8 of its size (or whole), reading only what that size needs.
+mod block;
+mod decoder;
+mod entropy;
+mod error;
+mod header;
+mod huffman;
+mod idct;
+mod plane;
+mod rows;
+
+pub use decoder::{Decoder, Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use error::{Error, ErrorKind};
+pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
