@@ -10,8 +10,8 @@ use crate::{
 
 /// Natural position (8 * row + column) of each zigzag index.
 pub(crate) const ZIGZAG: [u8; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56, 57,
-    50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28, 35, 42, 49, 56,
+    57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
 /// Not kept.
@@ -173,7 +173,13 @@ impl Band<'_> {
 
     /// A block of a first scan; `mask`, where refinements follow, remembers what is not zero.
     #[inline(always)]
-    pub(crate) fn first_pass(&mut self, bits: &mut Bits, window: &Window, block: &mut [i16], mut mask: Option<&mut u64>) -> Result<(), NoCode> {
+    pub(crate) fn first_pass(
+        &mut self,
+        bits: &mut Bits,
+        window: &Window,
+        block: &mut [i16],
+        mut mask: Option<&mut u64>,
+    ) -> Result<(), NoCode> {
         if self.run > 0 {
             self.run -= 1;
             return Ok(());

@@ -432,9 +432,10 @@ impl<'a> Decoder<'a> {
         let wanted = self.wanted(&scans);
         let mut memory: usize = planes_bytes(&self.planes);
         for (index, plane) in self.planes.iter().enumerate() {
-            let masked = scans.iter().zip(&wanted).any(|((scan, _), &wanted)| {
-                wanted && scan.high > 0 && scan.first > 0 && scan.components[0].index == index
-            });
+            let masked = scans
+                .iter()
+                .zip(&wanted)
+                .any(|((scan, _), &wanted)| wanted && scan.high > 0 && scan.first > 0 && scan.components[0].index == index);
             memory += if masked { 8 * plane.blocks() } else { 0 };
         }
         check_memory(memory, &self.options.limits)?;
@@ -468,7 +469,8 @@ impl<'a> Decoder<'a> {
         match listing_fault {
             Some(fault) => Err(fault),
             None => {
-                let seen = |index: usize| scans.iter().any(|(scan, _)| scan.first == 0 && scan.components.iter().any(|part| part.index == index));
+                let seen =
+                    |index: usize| scans.iter().any(|(scan, _)| scan.first == 0 && scan.components.iter().any(|part| part.index == index));
                 if (0..self.planes.len()).all(seen) { Ok(()) } else { Err(Error::malformed(self.bytes.len(), "a component has no scan")) }
             }
         }

@@ -395,8 +395,7 @@ impl<'a> Walk<'a> {
             };
             let mut table = [0u16; 64];
             for (index, value) in table.iter_mut().enumerate() {
-                *value =
-                    if wide == 1 { u16::from_be_bytes([values[2 * index], values[2 * index + 1]]) } else { u16::from(values[index]) };
+                *value = if wide == 1 { u16::from_be_bytes([values[2 * index], values[2 * index + 1]]) } else { u16::from(values[index]) };
             }
             *slot = Some(table);
             rest = behind;

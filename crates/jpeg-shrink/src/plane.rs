@@ -101,10 +101,7 @@ impl Plane {
             (2, 1) if fancy && real_width > 2 => Upsampling::Wide,
             (2, 2) if fancy && real_width > 2 => Upsampling::Both,
             (1, 2) if fancy => Upsampling::High,
-            _ => Upsampling::Nearest {
-                width: reduced(horizontal * side, across),
-                height: reduced(vertical * side, down),
-            },
+            _ => Upsampling::Nearest { width: reduced(horizontal * side, across), height: reduced(vertical * side, down) },
         };
         Self {
             horizontal,

@@ -37,10 +37,8 @@ fn every_manner_and_scale_agrees_with_the_twin() {
 
 fn zune(bytes: &[u8]) -> (Vec<u8>, usize, usize) {
     use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-    let mut decoder = zune_jpeg::JpegDecoder::new_with_options(
-        ZCursor::new(bytes),
-        DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB),
-    );
+    let mut decoder =
+        zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB));
     let pixels = decoder.decode().unwrap();
     let (width, height) = decoder.dimensions().unwrap();
     (pixels, width, height)

@@ -133,7 +133,13 @@ pub(crate) fn decode(bytes: &[u8], side: usize) -> (Vec<f64>, usize, usize, usiz
                 height = usize::from(body[1]) << 8 | usize::from(body[2]);
                 width = usize::from(body[3]) << 8 | usize::from(body[4]);
                 for three in body[6..].chunks(3) {
-                    parts.push(Part { id: three[0], h: (three[1] >> 4).into(), v: (three[1] & 15).into(), tq: three[2].into(), ..Part::default() });
+                    parts.push(Part {
+                        id: three[0],
+                        h: (three[1] >> 4).into(),
+                        v: (three[1] & 15).into(),
+                        tq: three[2].into(),
+                        ..Part::default()
+                    });
                 }
                 if let [lone] = parts.as_mut_slice() {
                     (lone.h, lone.v) = (1, 1);
@@ -325,9 +331,7 @@ fn render(
             let rows = samples(part, &quantisers[part.tq], own);
             let real = ((width * part.h * own).div_ceil(8 * hmax), (height * part.v * own).div_ceil(8 * vmax));
             let ratio = ((hmax * side) as f64 / (part.h * own) as f64, (vmax * side) as f64 / (part.v * own) as f64);
-            let smooth = side > 1
-                && [(2.0, 1.0), (2.0, 2.0), (1.0, 2.0)].contains(&ratio)
-                && (ratio.0 == 1.0 || real.0 > 2);
+            let smooth = side > 1 && [(2.0, 1.0), (2.0, 2.0), (1.0, 2.0)].contains(&ratio) && (ratio.0 == 1.0 || real.0 > 2);
             let mut plane = Vec::new();
             for y in 0..out_height {
                 for x in 0..out_width {
