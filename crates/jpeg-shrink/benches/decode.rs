@@ -1,7 +1,7 @@
 //! What one decode costs at each scale, beside zune-jpeg's full one: a synthesised photo, and those of the folder `PIXMILL_CORPUS`
-//! names. Throughput is in pixels of the whole picture, so that scales compare. libjpeg-turbo's scaled decode is measured by
-//! `scripts/against-libjpeg-turbo` of this crate.
+//! names. Throughput is in pixels of the whole picture, so that scales compare. libjpeg-turbo's scaled decode is Pillow's `draft`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "benches may read files and the environment")]
+#![allow(missing_docs, reason = "criterion's macros write undocumented items")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
