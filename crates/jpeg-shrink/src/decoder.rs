@@ -4,179 +4,14 @@
 //! justify; work is bounded by [`Limits::max_work`]; no input makes it panic.
 
 use crate::{
-    block::{self, Band},
     entropy::Source,
     error::{Error, ErrorKind},
     header::{Coding, ColourModel, Header, Scan, Stop, Tables, Walk, entropy_end},
-    huffman::{Huffman, NoCode, Skip},
-    plane::{Geometry, Plane, transform},
+    options::{Layout, Limits, Options, Outcome, Refinement},
+    plane::{Geometry, Plane},
     rows,
+    scan::{Member, Ready, members, read_alone, read_together, stream_strip},
 };
-
-/// Scans longer than this are worth a table that packs several symbols into an entry.
-const PACK_FROM_BYTES: usize = 64 << 10;
-
-/// How much smaller than the picture its pixels are wanted; sizes are rounded up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scale {
-    /// An eighth: the mean of each block.
-    Eighth,
-    /// A quarter.
-    Quarter,
-    /// A half.
-    Half,
-    /// As it is.
-    Full,
-}
-
-impl Scale {
-    /// Samples per side of a block: 1, 2, 4 or 8.
-    #[must_use]
-    pub fn eighths(self) -> u32 {
-        match self {
-            Self::Eighth => 1,
-            Self::Quarter => 2,
-            Self::Half => 4,
-            Self::Full => 8,
-        }
-    }
-
-    /// A length of `full_px` pixels at this scale, as the decoder rounds it.
-    #[must_use]
-    pub fn of(self, full_px: u32) -> u32 {
-        (u64::from(full_px) * u64::from(self.eighths())).div_ceil(8) as u32
-    }
-
-    /// The smallest scale that leaves a resize from `source_px` to `target_px` at least a factor of `spare`. 2 is libvips' rule, and
-    /// loses little that can be seen.
-    #[must_use]
-    pub fn leaving(source_px: u32, target_px: u32, spare: f64) -> Self {
-        [Self::Eighth, Self::Quarter, Self::Half]
-            .into_iter()
-            .find(|scale| f64::from(source_px) * f64::from(scale.eighths()) / 8.0 >= f64::from(target_px) * spare)
-            .unwrap_or(Self::Full)
-    }
-}
-
-/// What the caller allows a picture to cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Pixels of the whole picture, before shrinking.
-    pub max_pixels: u64,
-    /// Bytes the decoder may allocate: strips and waiting coefficients, not the caller's output.
-    pub max_memory_bytes: u64,
-    /// Scans that are looked at.
-    pub max_scans: u32,
-    /// Blocks visited plus bytes read, over all scans.
-    pub max_work: u64,
-}
-
-impl Default for Limits {
-    /// 268 million pixels, 512 MiB, 200 scans, 2^30 steps.
-    fn default() -> Self {
-        Self { max_pixels: 1 << 28, max_memory_bytes: 512 << 20, max_scans: 200, max_work: 1 << 30 }
-    }
-}
-
-/// What to do with the low-order bits that a progressive picture's last AC scans add.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Refinement {
-    /// Read them: the result is that of the whole file.
-    #[default]
-    Read,
-    /// Leave them out: faster, for their scans are most of a file, at some loss of fine contrast.
-    LeaveOut,
-}
-
-/// How to decode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// The size wanted.
-    pub scale: Scale,
-    /// What it may cost.
-    pub limits: Limits,
-    /// Progressive pictures: whether all AC precision is read.
-    pub refinement: Refinement,
-    /// Whether to return what could be read of a broken picture.
-    pub lenient: bool,
-}
-
-impl Options {
-    /// Strict, with default limits.
-    #[must_use]
-    pub fn new(scale: Scale) -> Self {
-        Self { scale, limits: Limits::default(), refinement: Refinement::Read, lenient: false }
-    }
-}
-
-/// How pixels lie in the caller's buffer: tightly packed rows from the top.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// One byte a pixel.
-    Grey8,
-    /// Red, green, blue.
-    Rgb8,
-    /// Cyan, magenta, yellow, black as stored: where [`Header::adobe_transform`] is there, 255 is no ink.
-    Cmyk8,
-}
-
-impl Layout {
-    /// Bytes of a pixel.
-    #[must_use]
-    pub fn channels(self) -> usize {
-        match self {
-            Self::Grey8 => 1,
-            Self::Rgb8 => 3,
-            Self::Cmyk8 => 4,
-        }
-    }
-}
-
-/// What [`Decoder::decode_into`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Rows written. A progressive picture has all its rows even where late scans are missing.
-    pub rows: u32,
-    /// What stopped a lenient decoder.
-    pub fault: Option<Error>,
-}
-
-/// Huffman tables of a scan, ready, by number.
-#[derive(Default)]
-struct Ready {
-    dc: [Option<Huffman>; 4],
-    ac: [Option<(Huffman, Option<Skip>)>; 4],
-}
-
-impl Ready {
-    fn new(tables: &Tables, scan: &Scan, coding: Coding, pack: Option<bool>) -> Result<Self, Error> {
-        let mut ready = Self::default();
-        let missing = || Error::malformed(scan.data_at, "scan uses a huffman table that is not there");
-        for part in &scan.components {
-            let needs_dc = scan.first == 0 && scan.high == 0;
-            if needs_dc && ready.dc[part.dc_table].is_none() {
-                ready.dc[part.dc_table] = Some(Huffman::new(tables.dc[part.dc_table].as_ref().ok_or_else(missing)?)?);
-            }
-            let needs_ac = coding == Coding::Sequential || scan.first > 0;
-            if needs_ac && ready.ac[part.ac_table].is_none() {
-                let table = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
-                let skip = pack.map(|pack| Skip::new(&table, pack));
-                ready.ac[part.ac_table] = Some((table, skip));
-            }
-        }
-        Ok(ready)
-    }
-}
-
-/// One block of an MCU.
-struct Member {
-    plane: usize,
-    dc_table: usize,
-    ac_table: usize,
-    /// Place in the MCU, in blocks.
-    across: usize,
-    down: usize,
-}
 
 /// Where samples come from.
 enum Mode<'a> {
@@ -240,10 +75,10 @@ impl<'a> Decoder<'a> {
             for part in &scan.components {
                 latch(&mut planes[part.index], frame.components[part.index].quantisation, &walk.tables, scan.data_at)?;
             }
-            let pack = planes.iter().any(|plane| plane.side < 8).then_some(bytes.len() - scan.data_at >= PACK_FROM_BYTES);
+            let skipping = planes.iter().any(|plane| plane.side < 8).then_some(bytes.len() - scan.data_at);
             Mode::Streaming {
                 source: Box::new(Source::new(bytes, scan.data_at, walk.tables.restart_interval)),
-                ready: Box::new(Ready::new(&walk.tables, &scan, frame.coding, pack)?),
+                ready: Box::new(Ready::new(&walk.tables, &scan, frame.coding, skipping)?),
                 members: members(&scan, &planes),
                 before: [0; 4],
             }
@@ -536,8 +371,8 @@ impl<'a> Decoder<'a> {
     fn read_scan(&mut self, scan: &Scan, tables: &Tables, data_bytes: usize) -> Result<(), Error> {
         let coding = self.header.coding;
         let small = scan.components.iter().any(|part| self.planes[part.index].side < 8);
-        let pack = (coding == Coding::Sequential && small).then_some(data_bytes >= PACK_FROM_BYTES);
-        let ready = Ready::new(tables, scan, coding, pack)?;
+        let skipping = (coding == Coding::Sequential && small).then_some(data_bytes);
+        let ready = Ready::new(tables, scan, coding, skipping)?;
         let mut source = Source::new(self.bytes, scan.data_at, tables.restart_interval);
         if let [part] = scan.components.as_slice() {
             let plane = &mut self.planes[part.index];
@@ -579,185 +414,5 @@ fn latch(plane: &mut Plane, number: u8, tables: &Tables, at: usize) -> Result<()
         .as_ref()
         .ok_or_else(|| Error::malformed(at, "component uses a quantisation table that is not there"))?;
     plane.quantisers = Some(plane.kept.pick(table));
-    Ok(())
-}
-
-/// The blocks of an MCU in order (T.81, A.2.3).
-fn members(scan: &Scan, planes: &[Plane]) -> Vec<Member> {
-    let mut members = Vec::new();
-    for part in &scan.components {
-        let plane = &planes[part.index];
-        // A component alone has one block an MCU.
-        let (horizontal, vertical) = if scan.components.len() == 1 { (1, 1) } else { (plane.horizontal, plane.vertical) };
-        for down in 0..vertical {
-            for across in 0..horizontal {
-                members.push(Member { plane: part.index, dc_table: part.dc_table, ac_table: part.ac_table, across, down });
-            }
-        }
-    }
-    members
-}
-
-/// What a missing code means: the end of the data, or broken data.
-#[cold]
-#[inline(never)]
-fn broken(source: &Source<'_>) -> Error {
-    source.finish().err().unwrap_or_else(|| Error::malformed(source.position(), "entropy-coded data are broken"))
-}
-
-/// Decodes one strip of an interleaved sequential scan straight to samples.
-fn stream_strip(
-    source: &mut Source<'_>,
-    ready: &Ready,
-    members: &[Member],
-    before: &mut [i16; 4],
-    planes: &mut [Plane],
-    mcus_wide: usize,
-) -> Result<(), Error> {
-    let mut kept = [0i16; 64];
-    for mcu in 0..mcus_wide {
-        if source.before_mcu()? {
-            *before = [0; 4];
-        }
-        let mut bits = source.bits;
-        for member in members {
-            let (Some(dc), Some((ac, skip)), Some(plane)) =
-                (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3], planes.get_mut(member.plane))
-            else {
-                continue;
-            };
-            let Some(quantisers) = &plane.quantisers else { continue };
-            let before = &mut before[member.plane & 3];
-            let x = (mcu * plane.horizontal + member.across) * plane.side;
-            let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
-            let done = if let (1, Some(skip)) = (plane.side, skip) {
-                let done = block::dc_only(dc, ac, skip, &mut bits, &source.window, before);
-                transform(1, std::slice::from_ref(before), quantisers, out, plane.stride);
-                done
-            } else {
-                let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                let block = &mut kept[..plane.side * plane.side];
-                block.fill(0);
-                let done = block::sequential((dc, ac, skip), &plane.kept, &mut bits, &source.window, before, block);
-                transform(plane.side, block, quantisers, out, plane.stride);
-                done
-            };
-            if let Err(NoCode) = done {
-                source.bits = bits;
-                return Err(broken(source));
-            }
-        }
-        source.bits = bits;
-    }
-    // The last MCUs of the picture have no next one to notice that they were not there.
-    source.finish().map(drop)
-}
-
-/// Reads a scan of one component into its coefficients.
-fn read_alone(
-    source: &mut Source<'_>,
-    scan: &Scan,
-    coding: Coding,
-    dc: Option<&Huffman>,
-    ac: Option<&(Huffman, Option<Skip>)>,
-    plane: &mut Plane,
-) -> Result<(), Error> {
-    let count = plane.side * plane.side;
-    let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
-    let low = u32::from(scan.low);
-    let mut before = 0i16;
-    let mut band = ac.map(|(ac, _)| Band { ac, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
-    for row in 0..high {
-        let start = row * blocks_wide;
-        for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
-            if source.before_mcu()? {
-                before = 0;
-                if let Some(band) = &mut band {
-                    band.run = 0;
-                }
-            }
-            let mut bits = source.bits;
-            let window = &source.window;
-            let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
-                (Coding::Sequential, _, _, Some(dc), Some((ac, skip)), _) => {
-                    block.fill(0);
-                    let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                    block::sequential((dc, ac, skip), &plane.kept, &mut bits, window, &mut before, block)
-                }
-                (Coding::Progressive, 0, 0, Some(dc), ..) => {
-                    block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
-                }
-                (Coding::Progressive, 0, _, ..) => {
-                    bits.refill(window);
-                    block[0] |= (bits.take(1) << low) as i16;
-                    Ok(())
-                }
-                (Coding::Progressive, _, 0, _, _, Some(band)) => {
-                    band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
-                }
-                (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
-                    Some(mask) => band.refine(&mut bits, window, block, mask),
-                    None => Err(NoCode),
-                },
-                _ => Err(NoCode),
-            };
-            source.bits = bits;
-            if let Err(NoCode) = done {
-                return Err(broken(source));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Reads an interleaved scan into its components' coefficients: sequential blocks, or DC alone.
-fn read_together(
-    source: &mut Source<'_>,
-    scan: &Scan,
-    coding: Coding,
-    ready: &Ready,
-    members: &[Member],
-    planes: &mut [Plane],
-    geometry: &Geometry,
-) -> Result<(), Error> {
-    let low = u32::from(scan.low);
-    let mut before = [0i16; 4];
-    for row in 0..geometry.mcus_high {
-        for column in 0..geometry.mcus_wide {
-            if source.before_mcu()? {
-                before = [0; 4];
-            }
-            let mut bits = source.bits;
-            for member in members {
-                let plane = &mut planes[member.plane];
-                let count = plane.side * plane.side;
-                let place = (row * plane.vertical + member.down) * plane.blocks_wide + column * plane.horizontal + member.across;
-                let block = &mut plane.coefficients[place * count..][..count];
-                let before = &mut before[member.plane & 3];
-                let window = &source.window;
-                let done = match (coding, scan.high, &ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
-                    (Coding::Sequential, _, Some(dc), Some((ac, skip))) => {
-                        block.fill(0);
-                        let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                        block::sequential((dc, ac, skip), &plane.kept, &mut bits, window, before, block)
-                    }
-                    (Coding::Progressive, 0, Some(dc), _) => {
-                        block::dc_first(dc, &mut bits, window, before, low).map(|value| block[0] = value)
-                    }
-                    (Coding::Progressive, 1.., ..) => {
-                        bits.refill(window);
-                        block[0] |= (bits.take(1) << low) as i16;
-                        Ok(())
-                    }
-                    _ => Err(NoCode),
-                };
-                if let Err(NoCode) = done {
-                    source.bits = bits;
-                    return Err(broken(source));
-                }
-            }
-            source.bits = bits;
-        }
-    }
     Ok(())
 }

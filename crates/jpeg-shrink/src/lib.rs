@@ -6,9 +6,12 @@ mod error;
 mod header;
 mod huffman;
 mod idct;
+mod options;
 mod plane;
 mod rows;
+mod scan;
 
-pub use decoder::{Decoder, Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
 pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
+pub use options::{Layout, Limits, Options, Outcome, Refinement, Scale};

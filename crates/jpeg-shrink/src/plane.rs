@@ -87,7 +87,7 @@ impl Plane {
         let (horizontal, vertical) = (usize::from(component.horizontal), usize::from(component.vertical));
         let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
         let mut side = geometry.side;
-        while side < 8 && across % (horizontal * side * 2) == 0 && down % (vertical * side * 2) == 0 {
+        while side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
             side *= 2;
         }
         let blocks_wide = geometry.mcus_wide * horizontal;
@@ -95,7 +95,7 @@ impl Plane {
         let own = |full: usize, factor: usize, largest: usize| (full * factor).div_ceil(8 * largest);
         let real_width = real(geometry.full_width, horizontal, geometry.horizontal_max);
         let fancy = geometry.side > 1;
-        let ratio = |of: usize, to: usize| if to % of == 0 { to / of } else { 0 };
+        let ratio = |of: usize, to: usize| if to.is_multiple_of(of) { to / of } else { 0 };
         let upsampling = match (ratio(horizontal * side, across), ratio(vertical * side, down)) {
             (1, 1) => Upsampling::None,
             (2, 1) if fancy && real_width > 2 => Upsampling::Wide,

@@ -31,7 +31,7 @@ impl Upsampling {
             Self::None | Self::Wide => (y, y),
             Self::High | Self::Both => {
                 let row = y / 2;
-                (row, if y % 2 == 0 { row.saturating_sub(1) } else { row + 1 })
+                (row, if y.is_multiple_of(2) { row.saturating_sub(1) } else { row + 1 })
             }
             Self::Nearest { height, .. } => {
                 let row = y * height.0 / height.1;
@@ -46,7 +46,7 @@ impl Upsampling {
             Self::None => copy(near, out),
             Self::Wide => wide(near, out),
             Self::High => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((place, &near), &far) in out.iter_mut().zip(near).zip(far) {
                     *place = ((u16::from(near) * 3 + u16::from(far) + bias) >> 2) as u8;
                 }
@@ -127,11 +127,12 @@ fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
 /// YCbCr to RGB8.
 pub(crate) fn ycbcr(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
     const STEP: usize = 32;
+    fn array(chunk: &[u8]) -> Result<&[u8; STEP], std::array::TryFromSliceError> {
+        chunk.try_into()
+    }
     let chunks = out.chunks_mut(3 * STEP).zip(luma.chunks(STEP)).zip(blue.chunks(STEP)).zip(red.chunks(STEP));
     for (((out, luma), blue), red) in chunks {
-        let fixed: (Result<&[u8; STEP], _>, Result<&[u8; STEP], _>, Result<&[u8; STEP], _>) =
-            (luma.try_into(), blue.try_into(), red.try_into());
-        if let (Ok(luma), Ok(blue), Ok(red)) = fixed
+        if let (Ok(luma), Ok(blue), Ok(red)) = (array(luma), array(blue), array(red))
             && out.len() == 3 * STEP
         {
             // Planes first, in vectors; then the interleaving.
