@@ -187,7 +187,10 @@ impl Skip {
             } else {
                 8
             };
-            match singly(ac, bits, window, index >> 8, steps)? {
+            // By value, so that the accumulator need not live in memory for this rare call's sake.
+            let (after, reached) = singly(ac, *bits, window, index >> 8, steps)?;
+            *bits = after;
+            match reached {
                 Some(reached) => index = reached << 8,
                 None => return Ok(()),
             }
@@ -227,22 +230,22 @@ impl Skip {
 /// the bits refilled.
 #[cold]
 #[inline(never)]
-fn singly(ac: &Huffman, bits: &mut Bits, window: &Window, mut index: u32, steps: u32) -> Result<Option<u32>, NoCode> {
+fn singly(ac: &Huffman, mut bits: Bits, window: &Window, mut index: u32, steps: u32) -> Result<(Bits, Option<u32>), NoCode> {
     for _ in 0..steps {
         bits.refill(window);
         let (length, symbol) = ac.find(bits.peek())?;
         let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
         bits.consume(length + size);
         if size == 0 && run != 15 {
-            return Ok(None);
+            return Ok((bits, None));
         }
         index += run + 1;
         match index {
             0..64 => {}
-            64 => return Ok(None),
+            64 => return Ok((bits, None)),
             _ => return Err(NoCode),
         }
     }
     bits.refill(window);
-    Ok(Some(index))
+    Ok((bits, Some(index)))
 }

@@ -1,7 +1,7 @@
 //! Real and broken files from the folder `PIXMILL_CORPUS` names: decoded at every scale, counted, timed; skipped aloud without it.
 
 use crate::agreement::SCALES;
-use jpeg_shrink::{Decoder, Limits, Options, Scale};
+use jpeg_shrink::{Decoder, Limits, Options};
 use std::{
     env, fs,
     path::{Path, PathBuf},

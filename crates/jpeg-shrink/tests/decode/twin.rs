@@ -325,7 +325,7 @@ fn render(
         .iter()
         .map(|part| {
             let mut own = side;
-            while own < 8 && (hmax * side) % (2 * own * part.h) == 0 && (vmax * side) % (2 * own * part.v) == 0 {
+            while own < 8 && (hmax * side).is_multiple_of(2 * own * part.h) && (vmax * side).is_multiple_of(2 * own * part.v) {
                 own *= 2;
             }
             let rows = samples(part, &quantisers[part.tq], own);
