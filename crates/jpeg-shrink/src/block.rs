@@ -5,7 +5,7 @@
 
 use crate::{
     entropy::{Bits, Window},
-    huffman::{Huffman, NoCode, Skip, extended},
+    huffman::{Huffman, NoCode, Skip, Values, extended},
 };
 
 /// Natural position (8 * row + column) of each zigzag index.
@@ -16,6 +16,9 @@ pub(crate) const ZIGZAG: [u8; 64] = [
 
 /// Not kept.
 const NONE: u8 = 255;
+
+/// A block being decoded: kept coefficients in front, and a place for each other slot a byte can name.
+pub(crate) type Scratch = [i16; 256];
 
 /// Which coefficients are kept, and where.
 pub(crate) struct Kept {
@@ -66,7 +69,7 @@ pub(crate) fn dc_only(dc: &Huffman, ac: &Huffman, skip: &Skip, bits: &mut Bits, 
     bits.refill(window);
     let (difference, used) = dc_difference(dc, bits)?;
     *before = before.wrapping_add(difference as i16);
-    if used <= 28 {
+    if used <= 14 {
         return skip.block_after(ac, bits, window, used);
     }
     bits.consume(used);
@@ -74,54 +77,57 @@ pub(crate) fn dc_only(dc: &Huffman, ac: &Huffman, skip: &Skip, bits: &mut Bits, 
     skip.rest_of_block(ac, bits, window, 1)
 }
 
-/// A sequential block with as many coefficients as `kept` has; `block` must be zeros.
+/// A sequential block with as many coefficients as `kept` has, to the front of `block`, which must be zeros there; behind that it is
+/// room for what is not kept.
 #[inline(always)]
 pub(crate) fn sequential(
-    (dc, ac, skip): (&Huffman, &Huffman, Option<&Skip>),
+    (dc, ac, values, skip): (&Huffman, &Huffman, &Values, Option<&Skip>),
     kept: &Kept,
     bits: &mut Bits,
     window: &Window,
     before: &mut i16,
-    block: &mut [i16],
+    block: &mut Scratch,
 ) -> Result<(), NoCode> {
     bits.refill(window);
     let (difference, used) = dc_difference(dc, bits)?;
     bits.consume(used);
     *before = before.wrapping_add(difference as i16);
-    if let Some(place) = block.first_mut() {
-        *place = *before;
-    }
-    let mut index = 1;
+    block[0] = *before;
     // Without a skip table every symbol is looked at.
     let last = if skip.is_some() { kept.last } else { 63 };
+    let mut index = 1;
     while index <= last {
         bits.refill(window);
-        let (length, symbol) = ac.find(bits.peek())?;
-        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-        if size == 0 {
-            bits.consume(length);
-            if run != 15 {
+        let entry = values.find(bits.peek());
+        let value = if entry != 0 {
+            bits.consume(entry & 63);
+            index += entry >> 8 & 255;
+            if index >= Values::END {
                 return Ok(());
             }
-            index += 16;
-            continue;
+            (entry >> 16) as i16
+        } else {
+            let (length, symbol) = ac.find(bits.peek())?;
+            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+            let value = extended(bits.peek() << length, size);
+            bits.consume(length + size);
+            if size == 0 && run != 15 {
+                return Ok(());
+            }
+            index += run + 1;
+            value as i16
+        };
+        if index > 64 {
+            return Err(NoCode);
         }
-        index += run;
-        let value = extended(bits.peek() << length, size);
-        bits.consume(length + size);
-        let slot = *kept.slots.get(index as usize).ok_or(NoCode)?;
-        if let Some(place) = block.get_mut(usize::from(slot)) {
-            *place = value as i16;
-        }
-        index += 1;
+        block[usize::from(kept.slots[(index - 1) as usize & 63])] = value;
     }
-    match (index, skip) {
-        (1..64, Some(skip)) => {
+    match skip {
+        Some(skip) if index < 64 => {
             bits.refill(window);
             skip.rest_of_block(ac, bits, window, index)
         }
-        (64, _) => Ok(()),
-        _ => Err(NoCode),
+        _ => Ok(()),
     }
 }
 

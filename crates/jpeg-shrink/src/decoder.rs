@@ -36,7 +36,7 @@ pub struct Decoder<'a> {
     next_row: usize,
     fault: Option<Error>,
     scratch: Vec<Vec<u8>>,
-    sums: Vec<i32>,
+    sums: Vec<u16>,
 }
 
 impl<'a> Decoder<'a> {

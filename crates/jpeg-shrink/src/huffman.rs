@@ -97,6 +97,37 @@ pub(crate) fn extended(bits: u64, size: u32) -> i32 {
     value + (negative & ((-1i32 << size) + 1))
 }
 
+/// A table to read AC coefficients with: whole symbols with their extra bits, by the next `VALUE_BITS` bits. An entry is
+/// `value << 16 | step << 8 | bits`; `step` is the run and the coefficient itself, or `Values::END`; 0 where all that does not fit.
+pub(crate) struct Values(Box<[u32; 1 << VALUE_BITS]>);
+
+/// 8 KiB a table.
+const VALUE_BITS: u32 = 11;
+
+impl Values {
+    /// The step of an end-of-block code; larger than any index.
+    pub(crate) const END: u32 = 128;
+
+    pub(crate) fn new(ac: &Huffman) -> Self {
+        let mut table = Box::new([0; 1 << VALUE_BITS]);
+        for (prefix, entry) in table.iter_mut().enumerate() {
+            let bits = (prefix as u64) << (64 - VALUE_BITS);
+            let Ok((length, symbol)) = ac.find(bits) else { continue };
+            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+            if length + size <= VALUE_BITS {
+                let step = if size == 0 && run != 15 { Self::END } else { run + 1 };
+                *entry = (extended(bits << length, size) as u32) << 16 | step << 8 | (length + size);
+            }
+        }
+        Self(table)
+    }
+
+    #[inline(always)]
+    pub(crate) fn find(&self, bits: u64) -> u32 {
+        self.0[(bits >> (64 - VALUE_BITS)) as usize]
+    }
+}
+
 /// A table to step over AC coefficients with: by the next `SKIP_BITS` bits, how many bits whole symbols with their extra bits take
 /// (low byte) and how many coefficients they pass (high byte).
 pub(crate) struct Skip(Box<[u16; 1 << SKIP_BITS]>);
@@ -197,17 +228,25 @@ impl Skip {
         }
     }
 
-    /// As [`Self::rest_of_block`], where `used` bits of the refill are gone already: two look-ups still fit while `used` is at most 28.
+    /// As [`Self::rest_of_block`] from the first AC coefficient on, where `used` bits of the refill are gone already, 14 at most: three
+    /// look-ups still fit (14 + 2 * 14 + 13 = 55).
     #[inline(always)]
     pub(crate) fn block_after(&self, ac: &Huffman, bits: &mut Bits, window: &Window, used: u32) -> Result<(), NoCode> {
         const END: u32 = 64 << 8;
         let table = &*self.0;
-        bits.consume(used);
         let acc = bits.peek();
-        let mut counter = 1 << 8;
-        let mut entry = u32::from(table[(acc >> (64 - SKIP_BITS)) as usize]);
+        let mut counter = 1 << 8 | used;
+        let mut entry = u32::from(table[((acc << (counter & 63)) >> (64 - SKIP_BITS)) as usize]);
         counter += entry;
-        if counter < END {
+        'group: {
+            if counter >= END {
+                break 'group;
+            }
+            entry = u32::from(table[((acc << (counter & 63)) >> (64 - SKIP_BITS)) as usize]);
+            counter += entry;
+            if counter >= END {
+                break 'group;
+            }
             entry = u32::from(table[((acc << (counter & 63)) >> (64 - SKIP_BITS)) as usize]);
             counter += entry;
         }
@@ -221,6 +260,7 @@ impl Skip {
             bits.consume(counter & 63);
             return Ok(());
         }
+        bits.consume(used);
         bits.refill(window);
         self.rest_of_block(ac, bits, window, 1)
     }

@@ -41,7 +41,7 @@ impl Upsampling {
     }
 
     /// Fills `out` from the component's row `near` and its neighbour `far`. `out` may be longer or shorter than the row needs.
-    pub(crate) fn apply(self, near: &[u8], far: &[u8], y: usize, out: &mut [u8], sums: &mut Vec<i32>) {
+    pub(crate) fn apply(self, near: &[u8], far: &[u8], y: usize, out: &mut [u8], sums: &mut Vec<u16>) {
         match self {
             Self::None => copy(near, out),
             Self::Wide => wide(near, out),
@@ -53,7 +53,7 @@ impl Upsampling {
             }
             Self::Both => {
                 sums.clear();
-                sums.extend(near.iter().zip(far).map(|(&near, &far)| i32::from(near) * 3 + i32::from(far)));
+                sums.extend(near.iter().zip(far).map(|(&near, &far)| u16::from(near) * 3 + u16::from(far)));
                 both(sums, out);
             }
             Self::Nearest { width: (1, 2), .. } => {
@@ -75,30 +75,37 @@ fn copy(row: &[u8], out: &mut [u8]) {
     out[..length].copy_from_slice(&row[..length]);
 }
 
-/// Writes the pairs `(left(i), right(i))`; the last may be cut.
-fn wide(row: &[u8], out: &mut [u8]) {
-    let at = |index: usize| i32::from(row[index]);
-    let last = row.len() - 1;
-    let pair = |index: usize| {
-        let (before, after) = (at(index.saturating_sub(1)), at((index + 1).min(last)));
-        // At the edges a neighbour is the sample itself, and 3/4 + 1/4 of it, rounded, is the sample.
-        [((3 * at(index) + before + 1) >> 2) as u8, ((3 * at(index) + after + 2) >> 2) as u8]
+/// Each sample becomes two, `left` of it and the one before, `right` of it and the one after; at the edges a neighbour is the sample
+/// itself. The last of `out` may be cut.
+#[inline(always)]
+fn spread<T: Copy>(row: &[T], out: &mut [u8], left: impl Fn(T, T) -> u8, right: impl Fn(T, T) -> u8) {
+    let ([first, ..], [.., last]) = (row, row) else { return };
+    let count = row.len();
+    let mut ends = |at: usize, before: T, value: T, after: T| {
+        for (place, value) in out.iter_mut().skip(2 * at).zip([left(value, before), right(value, after)]) {
+            *place = value;
+        }
     };
-    for (index, places) in out.chunks_mut(2).enumerate().take(row.len()) {
-        places.copy_from_slice(&pair(index)[..places.len()]);
+    ends(0, *first, *first, if count > 1 { row[1] } else { *first });
+    if count > 1 {
+        ends(count - 1, row[count - 2], *last, *last);
+    }
+    for (three, pair) in row.array_windows::<3>().zip(out.get_mut(2..).unwrap_or_default().chunks_exact_mut(2)) {
+        pair[0] = left(three[1], three[0]);
+        pair[1] = right(three[1], three[2]);
     }
 }
 
+/// The triangle across.
+fn wide(row: &[u8], out: &mut [u8]) {
+    let weigh = |near: u8, far: u8, bias: u16| ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
+    spread(row, out, |near, far| weigh(near, far, 1), |near, far| weigh(near, far, 2));
+}
+
 /// As [`wide`], from column sums of four times the weight.
-fn both(sums: &[i32], out: &mut [u8]) {
-    let last = sums.len() - 1;
-    let pair = |index: usize| {
-        let (before, after) = (sums[index.saturating_sub(1)], sums[(index + 1).min(last)]);
-        [((3 * sums[index] + before + 8) >> 4) as u8, ((3 * sums[index] + after + 7) >> 4) as u8]
-    };
-    for (index, places) in out.chunks_mut(2).enumerate().take(sums.len()) {
-        places.copy_from_slice(&pair(index)[..places.len()]);
-    }
+fn both(sums: &[u16], out: &mut [u8]) {
+    let weigh = |near: u16, far: u16, bias: u16| ((3 * near + far + bias) >> 4) as u8;
+    spread(sums, out, |near, far| weigh(near, far, 8), |near, far| weigh(near, far, 7));
 }
 
 const HALF: i32 = 1 << 15;

@@ -4,11 +4,11 @@
 //! leave their kept coefficients in the planes.
 
 use crate::{
-    block::{self, Band},
+    block::{self, Band, Scratch},
     entropy::Source,
     error::Error,
     header::{Coding, Scan, Tables},
-    huffman::{Huffman, NoCode, Skip},
+    huffman::{Huffman, NoCode, Skip, Values},
     plane::{Geometry, Plane, transform},
 };
 
@@ -19,7 +19,7 @@ const PACK_FROM_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub(crate) struct Ready {
     pub(crate) dc: [Option<Huffman>; 4],
-    pub(crate) ac: [Option<(Huffman, Option<Skip>)>; 4],
+    pub(crate) ac: [Option<AcTables>; 4],
 }
 
 impl Ready {
@@ -34,12 +34,27 @@ impl Ready {
             }
             let needs_ac = coding == Coding::Sequential || scan.first > 0;
             if needs_ac && ready.ac[part.ac_table].is_none() {
-                let table = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
-                let skip = skipping.map(|bytes| Skip::new(&table, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some((table, skip));
+                let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
+                let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
+                ready.ac[part.ac_table] = Some(AcTables { values: Values::new(&codes), codes, skip });
             }
         }
         Ok(ready)
+    }
+}
+
+/// What AC coefficients are read with; the skip table only where some are not wanted.
+pub(crate) struct AcTables {
+    codes: Huffman,
+    values: Values,
+    skip: Option<Skip>,
+}
+
+impl AcTables {
+    /// For [`block::sequential`], of a component with blocks of this side.
+    #[inline(always)]
+    fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Values, Option<&'t Skip>) {
+        (dc, &self.codes, &self.values, if side < 8 { self.skip.as_ref() } else { None })
     }
 }
 
@@ -85,14 +100,14 @@ pub(crate) fn stream_strip(
     planes: &mut [Plane],
     mcus_wide: usize,
 ) -> Result<(), Error> {
-    let mut kept = [0i16; 64];
+    let mut kept: Scratch = [0; 256];
     for mcu in 0..mcus_wide {
         if source.before_mcu()? {
             *before = [0; 4];
         }
         let mut bits = source.bits;
         for member in members {
-            let (Some(dc), Some((ac, skip)), Some(plane)) =
+            let (Some(dc), Some(ac), Some(plane)) =
                 (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3], planes.get_mut(member.plane))
             else {
                 continue;
@@ -101,16 +116,15 @@ pub(crate) fn stream_strip(
             let before = &mut before[member.plane & 3];
             let x = (mcu * plane.horizontal + member.across) * plane.side;
             let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
-            let done = if let (1, Some(skip)) = (plane.side, skip) {
-                let done = block::dc_only(dc, ac, skip, &mut bits, &source.window, before);
+            let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
+                let done = block::dc_only(dc, &ac.codes, skip, &mut bits, &source.window, before);
                 transform(1, std::slice::from_ref(before), quantisers, out, plane.stride);
                 done
             } else {
-                let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                let block = &mut kept[..plane.side * plane.side];
-                block.fill(0);
-                let done = block::sequential((dc, ac, skip), &plane.kept, &mut bits, &source.window, before, block);
-                transform(plane.side, block, quantisers, out, plane.stride);
+                let count = plane.side * plane.side;
+                kept[..count].fill(0);
+                let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, &source.window, before, &mut kept);
+                transform(plane.side, &kept[..count], quantisers, out, plane.stride);
                 done
             };
             if let Err(NoCode) = done {
@@ -130,14 +144,15 @@ pub(crate) fn read_alone(
     scan: &Scan,
     coding: Coding,
     dc: Option<&Huffman>,
-    ac: Option<&(Huffman, Option<Skip>)>,
+    ac: Option<&AcTables>,
     plane: &mut Plane,
 ) -> Result<(), Error> {
     let count = plane.side * plane.side;
     let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
     let low = u32::from(scan.low);
     let mut before = 0i16;
-    let mut band = ac.map(|(ac, _)| Band { ac, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
+    let mut scratch: Scratch = [0; 256];
+    let mut band = ac.map(|ac| Band { ac: &ac.codes, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
     for row in 0..high {
         let start = row * blocks_wide;
         for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
@@ -150,10 +165,11 @@ pub(crate) fn read_alone(
             let mut bits = source.bits;
             let window = &source.window;
             let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
-                (Coding::Sequential, _, _, Some(dc), Some((ac, skip)), _) => {
-                    block.fill(0);
-                    let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                    block::sequential((dc, ac, skip), &plane.kept, &mut bits, window, &mut before, block)
+                (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
+                    scratch[..count].fill(0);
+                    let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                    block.copy_from_slice(&scratch[..count]);
+                    done
                 }
                 (Coding::Progressive, 0, 0, Some(dc), ..) => {
                     block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
@@ -193,6 +209,7 @@ pub(crate) fn read_together(
 ) -> Result<(), Error> {
     let low = u32::from(scan.low);
     let mut before = [0i16; 4];
+    let mut scratch: Scratch = [0; 256];
     for row in 0..geometry.mcus_high {
         for column in 0..geometry.mcus_wide {
             if source.before_mcu()? {
@@ -207,10 +224,11 @@ pub(crate) fn read_together(
                 let before = &mut before[member.plane & 3];
                 let window = &source.window;
                 let done = match (coding, scan.high, &ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
-                    (Coding::Sequential, _, Some(dc), Some((ac, skip))) => {
-                        block.fill(0);
-                        let skip = if plane.side < 8 { skip.as_ref() } else { None };
-                        block::sequential((dc, ac, skip), &plane.kept, &mut bits, window, before, block)
+                    (Coding::Sequential, _, Some(dc), Some(ac)) => {
+                        scratch[..count].fill(0);
+                        let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch);
+                        block.copy_from_slice(&scratch[..count]);
+                        done
                     }
                     (Coding::Progressive, 0, Some(dc), _) => {
                         block::dc_first(dc, &mut bits, window, before, low).map(|value| block[0] = value)
