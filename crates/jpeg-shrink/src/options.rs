@@ -104,7 +104,7 @@ pub enum Layout {
     Grey8,
     /// Red, green, blue.
     Rgb8,
-    /// Cyan, magenta, yellow, black as stored: where [`Header::adobe_transform`] is there, 255 is no ink.
+    /// Cyan, magenta, yellow, black as stored: where [`Header::adobe_transform`](crate::Header::adobe_transform) is there, 255 is no ink.
     Cmyk8,
 }
 
@@ -120,7 +120,7 @@ impl Layout {
     }
 }
 
-/// What [`Decoder::decode_into`] did.
+/// What [`Decoder::decode_into`](crate::Decoder::decode_into) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Rows written. A progressive picture has all its rows even where late scans are missing.

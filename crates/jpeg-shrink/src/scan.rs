@@ -207,7 +207,9 @@ pub(crate) fn read_together(
     planes: &mut [Plane],
     geometry: &Geometry,
 ) -> Result<(), Error> {
-    let low = u32::from(scan.low);
+    if coding == Coding::Progressive {
+        return read_dc_together(source, scan, ready, members, planes, geometry);
+    }
     let mut before = [0i16; 4];
     let mut scratch: Scratch = [0; 256];
     for row in 0..geometry.mcus_high {
@@ -223,26 +225,59 @@ pub(crate) fn read_together(
                 let block = &mut plane.coefficients[place * count..][..count];
                 let before = &mut before[member.plane & 3];
                 let window = &source.window;
-                let done = match (coding, scan.high, &ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
-                    (Coding::Sequential, _, Some(dc), Some(ac)) => {
+                let done = match (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
+                    (Some(dc), Some(ac)) => {
                         scratch[..count].fill(0);
-                        let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch);
-                        block.copy_from_slice(&scratch[..count]);
-                        done
-                    }
-                    (Coding::Progressive, 0, Some(dc), _) => {
-                        block::dc_first(dc, &mut bits, window, before, low).map(|value| block[0] = value)
-                    }
-                    (Coding::Progressive, 1.., _, _) => {
-                        bits.refill(window);
-                        block[0] |= (bits.take(1) << low) as i16;
-                        Ok(())
+                        block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch)
                     }
                     _ => Err(NoCode),
                 };
+                block.copy_from_slice(&scratch[..count]);
                 if let Err(NoCode) = done {
                     source.bits = bits;
                     return Err(broken(source));
+                }
+            }
+            source.bits = bits;
+        }
+    }
+    Ok(())
+}
+
+/// Reads an interleaved DC scan of a progressive picture.
+fn read_dc_together(
+    source: &mut Source<'_>,
+    scan: &Scan,
+    ready: &Ready,
+    members: &[Member],
+    planes: &mut [Plane],
+    geometry: &Geometry,
+) -> Result<(), Error> {
+    let low = u32::from(scan.low);
+    let mut before = [0i16; 4];
+    for row in 0..geometry.mcus_high {
+        for column in 0..geometry.mcus_wide {
+            if source.before_mcu()? {
+                before = [0; 4];
+            }
+            let mut bits = source.bits;
+            for member in members {
+                let plane = &mut planes[member.plane];
+                let place = (row * plane.vertical + member.down) * plane.blocks_wide + column * plane.horizontal + member.across;
+                let value = &mut plane.coefficients[place * plane.side * plane.side];
+                if scan.high > 0 {
+                    bits.refill(&source.window);
+                    *value |= (bits.take(1) << low) as i16;
+                    continue;
+                }
+                let dc = ready.dc[member.dc_table & 3].as_ref();
+                let before = &mut before[member.plane & 3];
+                match dc.ok_or(NoCode).and_then(|dc| block::dc_first(dc, &mut bits, &source.window, before, low)) {
+                    Ok(dc) => *value = dc,
+                    Err(NoCode) => {
+                        source.bits = bits;
+                        return Err(broken(source));
+                    }
                 }
             }
             source.bits = bits;
