@@ -10,6 +10,7 @@ mod png;
 mod webp;
 
 pub(crate) use icc::ToSrgb;
+pub(crate) use jpeg_shrink::Scale;
 
 use crate::{
     error::{Error, ErrorKind},
@@ -56,12 +57,18 @@ fn png_samples(probe: &Probe) -> u8 {
     }
 }
 
-/// Decodes the picture `probe` was read from.
+/// Whether this source can be decoded to a smaller [`Scale`] than the full one.
+pub(crate) fn can_shrink(probe: &Probe) -> bool {
+    probe.format == Format::Jpeg && probe.channels != 4
+}
+
+/// Decodes the picture `probe` was read from, at a scale that must be the full one where it cannot shrink; sides are rounded up.
 ///
 /// # Errors
 /// `Truncated`, `Malformed`, `Unsupported`, `LimitExceeded` (a decoder wanted more memory than allowed), `Internal`.
-pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits) -> Result<Decoded, Error> {
+pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, scale: Scale) -> Result<Decoded, Error> {
     match probe.format {
+        Format::Jpeg if scale != Scale::Full => jpeg::decode_small(probe, source, scale),
         Format::Jpeg => jpeg::decode(probe, source),
         Format::Png => png::decode(probe, source, limits),
         Format::WebP => webp::decode(probe, source),

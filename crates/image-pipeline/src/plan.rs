@@ -9,7 +9,7 @@
 //! input.
 
 use crate::{
-    codec,
+    codec::{self, Scale},
     error::{Error, ErrorKind},
     limits::Limits,
     pixels::Layout,
@@ -165,6 +165,16 @@ impl Variant {
         Self { steps, result, format, quality: spec.output.quality.unwrap_or(DEFAULT_QUALITY) }
     }
 
+    /// Makes it start from a picture decoded at this scale. Pixel `x` of that covers `x * 8 / eighths` of the stored picture's and as
+    /// many behind it, so a region only changes its unit; where the sides were rounded up, what was added lies outside.
+    fn shrink(&mut self, scale: Scale) {
+        let share = f64::from(scale.eighths()) / 8.0;
+        if let Some(Step::Resize { region, .. }) = self.steps.first_mut() {
+            let Region { left_px, top_px, width_px, height_px } = *region;
+            *region = Region { left_px: left_px * share, top_px: top_px * share, width_px: width_px * share, height_px: height_px * share };
+        }
+    }
+
     fn check(&self, limits: &Limits) -> Result<(), Error> {
         let side_px = self.result.width_px.max(self.result.height_px);
         let longest_px = limits.max_side_px.min(codec::longest_side_px(self.format));
@@ -200,6 +210,8 @@ pub struct Plan {
     pub(crate) probe: Probe,
     pub(crate) limits: Limits,
     pub(crate) decoded: Shape,
+    /// How much smaller than stored the source is decoded; `decoded` and the variants' regions are at this scale.
+    pub(crate) scale: Scale,
     /// In the order of the specs.
     pub(crate) variants: Vec<Variant>,
     /// Indices of variants, cheap ones first.
@@ -212,18 +224,42 @@ pub struct Plan {
 /// `InvalidSpec`: a result would have a longer side than allowed. `LimitExceeded`: the work would need more memory.
 pub fn plan(probe: &Probe, specs: &[Spec], limits: &Limits) -> Result<Plan, Error> {
     let decoded = Shape { width_px: probe.width_px, height_px: probe.height_px, layout: codec::decoded_layout(probe) };
-    let variants: Vec<Variant> = specs.iter().map(|spec| Variant::of(probe, spec, decoded)).collect();
+    let mut variants: Vec<Variant> = specs.iter().map(|spec| Variant::of(probe, spec, decoded)).collect();
     for variant in &variants {
         variant.check(limits)?;
     }
+    let scale = if codec::can_shrink(probe) { scale_for(&variants) } else { Scale::Full };
+    for variant in &mut variants {
+        variant.shrink(scale);
+    }
+    let decoded = Shape { width_px: scale.of(probe.width_px), height_px: scale.of(probe.height_px), ..decoded };
     let mut order: Vec<usize> = (0..variants.len()).collect();
     order.sort_by_key(|&index| (variants[index].result.bytes(), index));
-    let plan = Plan { probe: probe.clone(), limits: *limits, decoded, variants, order };
+    let plan = Plan { probe: probe.clone(), limits: *limits, decoded, scale, variants, order };
     let memory_bytes = plan.memory_bytes(0);
     if memory_bytes > limits.max_memory_bytes {
         return Err(too_much_memory(memory_bytes, limits, STAGE));
     }
     Ok(plan)
+}
+
+/// The smallest scale that leaves every variant's resize this factor or more: libvips' rule, under which the shrinking decoder's own
+/// filter does not show.
+const SPARE: f64 = 2.0;
+
+fn scale_for(variants: &[Variant]) -> Scale {
+    let allows = |scale: Scale| {
+        let share = f64::from(scale.eighths()) / 8.0;
+        variants.iter().all(|variant| match variant.steps.first() {
+            // Sides of results are rounded; that alone must not cost a scale.
+            Some(Step::Resize { region, width_px, height_px }) => {
+                region.width_px * share >= SPARE * (f64::from(*width_px) - 0.5)
+                    && region.height_px * share >= SPARE * (f64::from(*height_px) - 0.5)
+            }
+            _ => false,
+        })
+    };
+    [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| !variants.is_empty() && allows(*scale)).unwrap_or(Scale::Full)
 }
 
 /// The refusal of work that needs more memory than allowed.

@@ -1,11 +1,11 @@
-//! JPEG in (zune-jpeg, strict) and out (jpeg-encoder).
+//! JPEG in (jpeg-shrink where the plan asks for less than the full size, else zune-jpeg; both strict) and out (jpeg-encoder).
 //!
 //! A picture that ends early is refused, not padded with grey: the decoder runs in its strict mode, and before it starts the file
 //! must have an end-of-image marker behind its first scan. (Data missing before such a marker is not seen: the decoder reads on in
 //! zeros, as libjpeg does with a warning.) CMYK and YCCK become RGB by the plain formula `r = c' * k' / 255` over the
 //! inverted samples Adobe writes; their profiles are not applied.
 
-use super::{DECODE, Decoded, ENCODE, disagreement, icc::ToSrgb, picture, picture_buffer};
+use super::{DECODE, Decoded, ENCODE, Scale, decode_working_bytes, disagreement, icc::ToSrgb, picture, picture_buffer};
 use crate::{
     error::{Error, ErrorKind},
     pixels::{Layout, Pixels},
@@ -46,6 +46,59 @@ pub(super) fn decode(probe: &Probe, source: &[u8]) -> Result<Decoded, Error> {
     let profile = if probe.has_icc && probe.channels == 3 { decoder.icc_profile() } else { None };
     let to_srgb = profile.and_then(|profile| ToSrgb::from_profile(&profile));
     Ok(Decoded { pixels: picture(probe, Layout::Rgb8, bytes)?, to_srgb })
+}
+
+/// Decodes to RGB at a half, a quarter or an eighth, reading only what that needs.
+pub(super) fn decode_small(probe: &Probe, source: &[u8], scale: Scale) -> Result<Decoded, Error> {
+    if !has_end(source) {
+        return Err(truncated());
+    }
+    let limits = jpeg_shrink::Limits {
+        max_pixels: probe.pixels(),
+        max_memory_bytes: decode_working_bytes(probe),
+        max_scans: MAX_SCANS as u32,
+        ..jpeg_shrink::Limits::default()
+    };
+    let options = jpeg_shrink::Options { limits, ..jpeg_shrink::Options::new(scale) };
+    let mut decoder = jpeg_shrink::Decoder::new(source, options).map_err(not_shrunk)?;
+    if (decoder.header().width_px, decoder.header().height_px) != (probe.width_px, probe.height_px) {
+        return Err(disagreement(Format::Jpeg));
+    }
+    let (width_px, height_px) = (decoder.width_px(), decoder.height_px());
+    let internal = |text| Error::new(ErrorKind::Internal, DECODE, text).in_format(Format::Jpeg);
+    let count = Pixels::byte_count(width_px, height_px, Layout::Rgb8).ok_or_else(|| internal("shrunk jpeg is larger than its source"))?;
+    let mut bytes = vec![0; count];
+    match decoder.layout() {
+        jpeg_shrink::Layout::Rgb8 => {
+            decoder.decode_into(&mut bytes).map_err(not_shrunk)?;
+        }
+        jpeg_shrink::Layout::Grey8 => {
+            let mut grey = vec![0; decoder.row_bytes()];
+            for row in bytes.chunks_exact_mut(3 * grey.len()) {
+                decoder.read_rows(&mut grey).map_err(not_shrunk)?;
+                for (pixel, &value) in row.chunks_exact_mut(3).zip(&grey) {
+                    pixel.fill(value);
+                }
+            }
+        }
+        jpeg_shrink::Layout::Cmyk8 => return Err(internal("a jpeg of four inks was to be shrunk")),
+    }
+    let profile = if probe.has_icc && probe.channels == 3 { decoder.header().icc_profile(source) } else { None };
+    let to_srgb = profile.and_then(|profile| ToSrgb::from_profile(&profile));
+    let pixels = Pixels::new(width_px, height_px, Layout::Rgb8, bytes).ok_or_else(|| internal("decoder gave a wrong number of bytes"))?;
+    Ok(Decoded { pixels, to_srgb })
+}
+
+fn not_shrunk(error: jpeg_shrink::Error) -> Error {
+    use jpeg_shrink::ErrorKind as Kind;
+    let (kind, text) = match error.kind() {
+        Kind::Truncated => return truncated().caused_by(error),
+        Kind::Unsupported => (ErrorKind::Unsupported, "jpeg is of a kind that is not supported"),
+        Kind::LimitExceeded => (ErrorKind::LimitExceeded, "jpeg needs more work or memory than is allowed"),
+        Kind::BufferTooSmall => (ErrorKind::Internal, "decoder wanted a larger buffer"),
+        _ => (ErrorKind::Malformed, "jpeg is broken"),
+    };
+    Error::new(kind, DECODE, text).in_format(Format::Jpeg).caused_by(error)
 }
 
 fn truncated() -> Error {

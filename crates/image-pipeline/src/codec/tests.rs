@@ -10,7 +10,7 @@ use std::io::Cursor;
 fn read(bytes: &[u8]) -> Result<Decoded, Error> {
     let limits = Limits { max_pixels: 4_000_000, max_memory_bytes: 64 << 20, ..Limits::default() };
     let probe = crate::probe::probe(&mut Cursor::new(bytes), &limits)?;
-    decode(&probe, bytes, &limits)
+    decode(&probe, bytes, &limits, Scale::Full)
 }
 
 /// Soft gradients with a disc: something every codec can hold on to, with an edge.

@@ -163,6 +163,64 @@ fn limits_are_told_before_the_work() {
     assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "decode"));
 }
 
+/// Every way to choose a region, upright and turned, at every scale of the shrinking decoder, against the same pixels as PNG.
+#[test]
+fn a_jpeg_decoded_small_becomes_the_same_picture() {
+    for (width_px, height_px) in [(1001, 699), (640, 803)] {
+        for orientation in [Orientation::Upright, Orientation::Rotate90, Orientation::Transverse] {
+            let jpeg = turned_jpeg(&picture_of(width_px, height_px, Layout::Rgb8), orientation);
+            let stored = rgb(&jpeg).into_raw();
+            let upright = stage::orient::orient(Pixels::new(width_px, height_px, Layout::Rgb8, stored).unwrap(), orientation);
+            let reference = png(&upright);
+            for (texts, divisor) in [
+                (&["rs:fit:40:40/f:png"][..], 8),
+                (&["rs:fit:100:100/f:png"], 4),
+                (&["rs:fit:190:190/f:png", "rs:fit:30:30/f:png"], 2),
+                (&["rs:fill:30:15/g:soea/f:png"], 8),
+                (&["rs:fill:15:35/g:no/f:png"], 8),
+                (&["c:301:203:nowe/rs:force:30:20/f:png"], 4),
+                (&["rs:fit:30:30/f:png", "rs:fit:500:500/f:png"], 1),
+            ] {
+                let (ours, _, plan) = process(&jpeg, texts, &Limits::default()).unwrap();
+                let (wanted, ..) = process(&reference, texts, &Limits::default()).unwrap();
+                let decoded = (plan.decoded.width_px, plan.decoded.height_px);
+                assert_eq!(decoded, (width_px.div_ceil(divisor), height_px.div_ceil(divisor)), "{texts:?} of {width_px}x{height_px}");
+                for (ours, wanted) in ours.into_iter().zip(wanted) {
+                    let (ours, wanted) = (rgb(&ours.result.unwrap().bytes), rgb(&wanted.result.unwrap().bytes));
+                    assert_eq!(ours.dimensions(), wanted.dimensions());
+                    let difference = mean_difference(ours.as_raw(), wanted.as_raw());
+                    // A region off by one stored pixel differs by more: the gradients alone move a third of a step for each.
+                    assert!(difference < 1.0, "{texts:?} of {width_px}x{height_px}, {orientation:?}: {difference}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_grey_jpeg_decoded_small_is_grey() {
+    let grey: Vec<u8> = (0..400 * 300u32).map(|at| (at % 400 / 2) as u8).collect();
+    let mut jpeg = Vec::new();
+    jpeg_encoder::Encoder::new(&mut jpeg, 95).encode(&grey, 400, 300, jpeg_encoder::ColorType::Luma).unwrap();
+    let (outcomes, _, plan) = process(&jpeg, &["rs:fit:25:25/f:png"], &Limits::default()).unwrap();
+    assert_eq!((plan.decoded.width_px, plan.decoded.height_px), (50, 38));
+    let picture = rgb(&outcomes[0].result.as_ref().unwrap().bytes);
+    for (x, _, pixel) in picture.enumerate_pixels() {
+        let wanted = (x * 16 + 8) as f32 / 2.0;
+        assert!(pixel.0 == [pixel.0[0]; 3] && (f32::from(pixel.0[0]) - wanted).abs() < 3.0, "{pixel:?} at {x}");
+    }
+}
+
+#[test]
+fn a_broken_jpeg_decoded_small_is_refused() {
+    let jpeg = turned_jpeg(&picture_of(400, 300, Layout::Rgb8), Orientation::Upright);
+    let kind = |bytes: &[u8]| process(bytes, &["rs:fit:30:30"], &Limits::default()).map(|_| ()).unwrap_err().kind();
+    assert_eq!(kind(&jpeg[..jpeg.len() - 300]), ErrorKind::Truncated);
+    // Cut, but with an end: its data end before their time.
+    let cut = [&jpeg[..jpeg.len() - 300], &[0xff, 0xd9]].concat();
+    assert_eq!(kind(&cut), ErrorKind::Malformed);
+}
+
 #[test]
 fn a_deadline_and_a_flag_end_what_is_left() {
     let source = png(&picture_of(100, 100, Layout::Rgb8));
@@ -189,7 +247,8 @@ fn the_plan_says_what_it_will_do() {
     let found = probe(&mut Cursor::new(&source), &Limits::default()).unwrap();
     let plan = plan(&found, &specs(&["rs:fit:50:50/bl:2/f:webp"]), &Limits::default()).unwrap();
     let text = plan.to_string();
-    assert!(text.starts_with("decode jpeg 400x200 to rgb\nvariant 0: resize 400"), "{text}");
+    // Eight times less is wanted: a quarter is decoded, and twice less is left to the resize.
+    assert!(text.starts_with("decode jpeg 100x50 to rgb\nvariant 0: resize 100"), "{text}");
     assert!(text.contains("to 50x25, orient 6, blur 2, encode webp quality 80: 25x50\n"), "{text}");
     assert_eq!((plan.result_size(0), plan.variant_count()), ((25, 50), 1));
     let empty = super::super::plan::plan(&found, &[], &Limits::default()).unwrap();

@@ -1,0 +1,130 @@
+//! What the caller chooses and what it gets told: scale, limits, leniency, layout, outcome.
+//!
+//! Plain values; no decoding here.
+
+use crate::error::Error;
+
+/// How much smaller than the picture its pixels are wanted; sizes are rounded up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scale {
+    /// An eighth: the mean of each block.
+    Eighth,
+    /// A quarter.
+    Quarter,
+    /// A half.
+    Half,
+    /// As it is.
+    Full,
+}
+
+impl Scale {
+    /// Samples per side of a block: 1, 2, 4 or 8.
+    #[must_use]
+    pub fn eighths(self) -> u32 {
+        match self {
+            Self::Eighth => 1,
+            Self::Quarter => 2,
+            Self::Half => 4,
+            Self::Full => 8,
+        }
+    }
+
+    /// A length of `full_px` pixels at this scale, as the decoder rounds it.
+    #[must_use]
+    pub fn of(self, full_px: u32) -> u32 {
+        (u64::from(full_px) * u64::from(self.eighths())).div_ceil(8) as u32
+    }
+
+    /// The smallest scale that leaves a resize from `source_px` to `target_px` at least a factor of `spare`. 2 is libvips' rule, and
+    /// loses little that can be seen.
+    #[must_use]
+    pub fn leaving(source_px: u32, target_px: u32, spare: f64) -> Self {
+        [Self::Eighth, Self::Quarter, Self::Half]
+            .into_iter()
+            .find(|scale| f64::from(source_px) * f64::from(scale.eighths()) / 8.0 >= f64::from(target_px) * spare)
+            .unwrap_or(Self::Full)
+    }
+}
+
+/// What the caller allows a picture to cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Pixels of the whole picture, before shrinking.
+    pub max_pixels: u64,
+    /// Bytes the decoder may allocate: strips and waiting coefficients, not the caller's output.
+    pub max_memory_bytes: u64,
+    /// Scans that are looked at.
+    pub max_scans: u32,
+    /// Blocks visited plus bytes read, over all scans.
+    pub max_work: u64,
+}
+
+impl Default for Limits {
+    /// 268 million pixels, 512 MiB, 200 scans, 2^30 steps.
+    fn default() -> Self {
+        Self { max_pixels: 1 << 28, max_memory_bytes: 512 << 20, max_scans: 200, max_work: 1 << 30 }
+    }
+}
+
+/// What to do with the low-order bits that a progressive picture's last AC scans add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Refinement {
+    /// Read them: the result is that of the whole file.
+    #[default]
+    Read,
+    /// Leave them out: faster, for their scans are most of a file, at some loss of fine contrast.
+    LeaveOut,
+}
+
+/// How to decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The size wanted.
+    pub scale: Scale,
+    /// What it may cost.
+    pub limits: Limits,
+    /// Progressive pictures: whether all AC precision is read.
+    pub refinement: Refinement,
+    /// Whether to return what could be read of a broken picture.
+    pub lenient: bool,
+}
+
+impl Options {
+    /// Strict, with default limits.
+    #[must_use]
+    pub fn new(scale: Scale) -> Self {
+        Self { scale, limits: Limits::default(), refinement: Refinement::Read, lenient: false }
+    }
+}
+
+/// How pixels lie in the caller's buffer: tightly packed rows from the top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One byte a pixel.
+    Grey8,
+    /// Red, green, blue.
+    Rgb8,
+    /// Cyan, magenta, yellow, black as stored: where [`Header::adobe_transform`](crate::Header::adobe_transform) is there, 255 is no ink.
+    Cmyk8,
+}
+
+impl Layout {
+    /// Bytes of a pixel.
+    #[must_use]
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Grey8 => 1,
+            Self::Rgb8 => 3,
+            Self::Cmyk8 => 4,
+        }
+    }
+}
+
+/// What [`Decoder::decode_into`](crate::Decoder::decode_into) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows written. A progressive picture has all its rows even where late scans are missing.
+    pub rows: u32,
+    /// What stopped a lenient decoder.
+    pub fault: Option<Error>,
+}

@@ -1,0 +1,226 @@
+//! One component at the size wanted: its geometry, its strips of samples, its coefficients where they must wait.
+//!
+//! Knows nothing of entropy coding. A strip is one row of MCUs. Two are held, and the last row of the one before, so that the triangle
+//! filter has its neighbours; the picture is never held whole as samples.
+
+use crate::{
+    block::Kept,
+    header::{Component, Frame},
+    idct,
+    rows::Upsampling,
+};
+
+/// What all components share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Geometry {
+    /// Output samples per side of a luma block: 1, 2, 4 or 8.
+    pub(crate) side: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) mcus_wide: usize,
+    pub(crate) mcus_high: usize,
+    horizontal_max: usize,
+    vertical_max: usize,
+    /// Full size.
+    full_width: usize,
+    full_height: usize,
+}
+
+impl Geometry {
+    pub(crate) fn new(frame: &Frame, height: u32, side: usize) -> Self {
+        let largest = |of: fn(&Component) -> u8| frame.components.iter().map(of).max().map_or(1, usize::from);
+        let (horizontal_max, vertical_max) = (largest(|component| component.horizontal), largest(|component| component.vertical));
+        let (full_width, full_height) = (frame.width as usize, height as usize);
+        Self {
+            side,
+            width: (full_width * side).div_ceil(8),
+            height: (full_height * side).div_ceil(8),
+            mcus_wide: full_width.div_ceil(8 * horizontal_max),
+            mcus_high: full_height.div_ceil(8 * vertical_max),
+            horizontal_max,
+            vertical_max,
+            full_width,
+            full_height,
+        }
+    }
+
+    /// Output rows of a strip.
+    pub(crate) fn strip_rows(&self) -> usize {
+        self.vertical_max * self.side
+    }
+}
+
+/// One component.
+pub(crate) struct Plane {
+    pub(crate) horizontal: usize,
+    pub(crate) vertical: usize,
+    /// Samples per side of its blocks; larger than luma's where that saves upsampling, as libjpeg does.
+    pub(crate) side: usize,
+    pub(crate) kept: Kept,
+    /// Natural order, the kept part; set at the component's first scan.
+    pub(crate) quantisers: Option<[u16; 64]>,
+    /// Blocks across and down, whole MCUs.
+    pub(crate) blocks_wide: usize,
+    pub(crate) blocks_high: usize,
+    /// Blocks that a scan of this component alone has.
+    pub(crate) own_wide: usize,
+    pub(crate) own_high: usize,
+    pub(crate) stride: usize,
+    /// Rows of a strip.
+    pub(crate) strip_rows: usize,
+    /// Samples that belong to the picture.
+    real_width: usize,
+    pub(crate) real_height: usize,
+    pub(crate) upsampling: Upsampling,
+    /// The strip being filled, the one being shown, and the last row of the one before that.
+    pub(crate) filling: Vec<u8>,
+    showing: Vec<u8>,
+    above: Vec<u8>,
+    /// Kept coefficients, block by block, where scans are several.
+    pub(crate) coefficients: Vec<i16>,
+    /// Which coefficients are not zero, by zigzag index, where refinements are read.
+    pub(crate) masks: Vec<u64>,
+}
+
+impl Plane {
+    pub(crate) fn new(component: &Component, geometry: &Geometry) -> Self {
+        let (horizontal, vertical) = (usize::from(component.horizontal), usize::from(component.vertical));
+        let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
+        let mut side = geometry.side;
+        while side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
+            side *= 2;
+        }
+        let blocks_wide = geometry.mcus_wide * horizontal;
+        let real = |full: usize, factor: usize, largest: usize| (full * factor * side).div_ceil(8 * largest);
+        let own = |full: usize, factor: usize, largest: usize| (full * factor).div_ceil(8 * largest);
+        let real_width = real(geometry.full_width, horizontal, geometry.horizontal_max);
+        let fancy = geometry.side > 1;
+        let ratio = |of: usize, to: usize| if to.is_multiple_of(of) { to / of } else { 0 };
+        let upsampling = match (ratio(horizontal * side, across), ratio(vertical * side, down)) {
+            (1, 1) => Upsampling::None,
+            (2, 1) if fancy && real_width > 2 => Upsampling::Wide,
+            (2, 2) if fancy && real_width > 2 => Upsampling::Both,
+            (1, 2) if fancy => Upsampling::High,
+            _ => Upsampling::Nearest { width: reduced(horizontal * side, across), height: reduced(vertical * side, down) },
+        };
+        Self {
+            horizontal,
+            vertical,
+            side,
+            kept: Kept::new(side),
+            quantisers: None,
+            blocks_wide,
+            blocks_high: geometry.mcus_high * vertical,
+            own_wide: own(geometry.full_width, horizontal, geometry.horizontal_max),
+            own_high: own(geometry.full_height, vertical, geometry.vertical_max),
+            stride: blocks_wide * side,
+            strip_rows: vertical * side,
+            real_width,
+            real_height: real(geometry.full_height, vertical, geometry.vertical_max),
+            upsampling,
+            filling: Vec::new(),
+            showing: Vec::new(),
+            above: Vec::new(),
+            coefficients: Vec::new(),
+            masks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks_wide * self.blocks_high
+    }
+
+    /// Bytes of its strips.
+    pub(crate) fn strip_bytes(&self) -> usize {
+        (2 * self.strip_rows + 1) * self.stride
+    }
+
+    pub(crate) fn allocate_strips(&mut self) {
+        self.filling = vec![0; self.strip_rows * self.stride];
+        self.showing = self.filling.clone();
+        self.above = vec![0; self.stride];
+    }
+
+    /// The filled strip is shown next, and the shown one may be filled.
+    pub(crate) fn turn(&mut self) {
+        let last = (self.strip_rows - 1) * self.stride;
+        self.above.copy_from_slice(&self.showing[last..]);
+        std::mem::swap(&mut self.filling, &mut self.showing);
+    }
+
+    /// Row `row` of the component while strip `shown` is shown; it may be one above or below that strip.
+    pub(crate) fn row(&self, row: usize, shown: usize) -> &[u8] {
+        let row = row.min(self.real_height.saturating_sub(1));
+        let start = shown * self.strip_rows;
+        let line = if row < start {
+            &self.above[..]
+        } else if row < start + self.strip_rows {
+            &self.showing[(row - start) * self.stride..]
+        } else {
+            &self.filling[..]
+        };
+        &line[..self.real_width]
+    }
+
+    /// Turns a strip's waiting coefficients into samples.
+    pub(crate) fn transform_strip(&mut self, strip: usize) {
+        let Some(quantisers) = self.quantisers else {
+            self.filling.fill(128);
+            return;
+        };
+        let count = self.side * self.side;
+        let row_blocks = self.blocks_wide * count;
+        for down in 0..self.vertical {
+            let from = (strip * self.vertical + down) * row_blocks;
+            let blocks = self.coefficients[from..from + row_blocks].chunks_exact(count);
+            let samples = &mut self.filling[down * self.side * self.stride..];
+            for (across, block) in blocks.enumerate() {
+                transform(self.side, block, &quantisers, &mut samples[across * self.side..], self.stride);
+            }
+        }
+    }
+}
+
+/// One kept block to samples; a block of another length than its side needs is left out.
+#[inline(always)]
+pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out: &mut [u8], stride: usize) {
+    match side {
+        1 => {
+            if let ([dc], Some(place)) = (block, out.first_mut()) {
+                *place = idct::one(*dc, quantisers[0]);
+            }
+        }
+        2 => {
+            if let (Ok(block), Some(quantisers)) = (block.try_into(), quantisers.first_chunk()) {
+                idct::two(block, quantisers, out, stride);
+            }
+        }
+        4 => {
+            if let (Ok(block), Some(quantisers)) = (block.try_into(), quantisers.first_chunk()) {
+                idct::four(block, quantisers, out, stride);
+            }
+        }
+        _ => {
+            if let Ok(block) = block.try_into() {
+                let block: &[i16; 64] = block;
+                if block[1..].iter().fold(0, |all, &value| all | value) == 0 {
+                    let value = idct::one(block[0], quantisers[0]);
+                    for row in out.chunks_mut(stride).take(8) {
+                        row[..8].fill(value);
+                    }
+                } else {
+                    idct::eight(block, quantisers, out, stride);
+                }
+            }
+        }
+    }
+}
+
+/// A fraction in lowest terms.
+fn reduced(numerator: usize, denominator: usize) -> (usize, usize) {
+    let (mut a, mut b) = (numerator, denominator);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    (numerator / a, denominator / a)
+}

@@ -1,0 +1,111 @@
+//! Broken input: flips, cuts, bombs. Never a panic; strict decoders refuse, lenient ones say how far they came.
+
+use crate::{agreement::SCALES, pictures};
+use jpeg_encoder::{ColorType, SamplingFactor};
+use jpeg_shrink::{Decoder, ErrorKind, Options, Outcome, Refinement, Scale};
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+fn decode(bytes: &[u8], options: Options) -> Result<(Vec<u8>, Outcome), jpeg_shrink::Error> {
+    let mut decoder = Decoder::new(bytes, options)?;
+    let mut pixels = vec![0; decoder.output_bytes()];
+    let outcome = decoder.decode_into(&mut pixels)?;
+    Ok((pixels, outcome))
+}
+
+/// A few of each kind, small.
+static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let mut pictures: Vec<Vec<u8>> = pictures::FIXTURES.iter().map(|(_, bytes)| bytes.to_vec()).collect();
+    for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_2] {
+        for (restart, optimised, progressive) in [(0, false, false), (4, false, false), (0, true, false), (0, true, true)] {
+            let manner = pictures::Manner { restart, optimised, progressive, ..pictures::Manner::plain(sampling) };
+            pictures.push(pictures::jpeg(83, 61, ColorType::Rgb, manner));
+        }
+    }
+    pictures
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn flips_never_panic(
+        picture in 0usize..12,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        scale in 0usize..4,
+        lenient in any::<bool>(),
+        coarse in any::<bool>(),
+    ) {
+        let mut bytes = PICTURES[picture].clone();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= value;
+        }
+        let refinement = if coarse { Refinement::LeaveOut } else { Refinement::Read };
+        // A flipped size may be a large one.
+        let options = Options { lenient, refinement, ..Options::new(SCALES[scale]) };
+        let options = Options { limits: jpeg_shrink::Limits { max_pixels: 1 << 20, ..options.limits }, ..options };
+        match decode(&bytes, options) {
+            Ok((_, outcome)) => prop_assert!(lenient || outcome.fault.is_none()),
+            Err(error) => prop_assert!(error.position() <= bytes.len()),
+        }
+    }
+
+    #[test]
+    fn cuts_are_refused_or_told(picture in 0usize..12, cut in any::<prop::sample::Index>(), scale in 0usize..4) {
+        let bytes = &PICTURES[picture];
+        let cut = cut.index(bytes.len() - 4);
+        let options = Options::new(SCALES[scale]);
+        let strict = decode(&bytes[..cut], options);
+        prop_assert_eq!(strict.err().map(|error| error.kind()), Some(ErrorKind::Truncated));
+        if let Ok((_, outcome)) = decode(&bytes[..cut], Options { lenient: true, ..options }) {
+            prop_assert_eq!(outcome.fault.map(|fault| fault.kind()), Some(ErrorKind::Truncated));
+        }
+    }
+}
+
+#[test]
+fn a_lenient_decoder_returns_the_rows_it_read() {
+    let bytes = pictures::jpeg(83, 200, ColorType::Rgb, pictures::Manner::plain(SamplingFactor::F_2_2));
+    for scale in SCALES {
+        let options = Options { lenient: true, ..Options::new(scale) };
+        let (whole, outcome) = decode(&bytes, options).unwrap();
+        assert_eq!(outcome.fault, None);
+        let (part, outcome) = decode(&bytes[..bytes.len() * 2 / 3], options).unwrap();
+        assert_eq!(outcome.fault.unwrap().kind(), ErrorKind::Truncated);
+        let rows = outcome.rows as usize;
+        let row_bytes = Decoder::new(&bytes, options).unwrap().row_bytes();
+        let height = whole.len() / row_bytes;
+        assert!(rows > height / 3 && rows < height, "{rows} of {height} rows");
+        // The last row read may be blended with its missing neighbour.
+        assert!(part[..(rows - 1) * row_bytes] == whole[..(rows - 1) * row_bytes]);
+        assert!(part[rows * row_bytes..].iter().all(|&value| value == 0));
+    }
+}
+
+#[test]
+fn a_lenient_decoder_shows_a_progressive_picture_without_its_last_scans() {
+    let (_, bytes) = pictures::FIXTURES[2];
+    let options = Options { lenient: true, ..Options::new(Scale::Full) };
+    let (whole, _) = decode(bytes, options).unwrap();
+    let (part, outcome) = decode(&bytes[..bytes.len() * 3 / 4], options).unwrap();
+    assert_eq!(outcome.rows, 93);
+    assert_eq!(outcome.fault.unwrap().kind(), ErrorKind::Truncated);
+    let sum: f64 = whole.iter().zip(&part).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    let decibels = 10.0 * (255.0 * 255.0 / (sum / whole.len() as f64)).log10();
+    assert!(decibels > 24.0 && decibels < 60.0, "{decibels:.1} dB");
+}
+
+/// Many scans over many blocks in few bytes: each band scan of a bomb is one run over nothing.
+#[test]
+fn scan_bombs_end() {
+    let (_, bytes) = pictures::FIXTURES[3];
+    let last_scan = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]).unwrap();
+    let mut bomb = bytes[..bytes.len() - 2].to_vec();
+    for _ in 0..100_000 {
+        bomb.extend_from_slice(&bytes[last_scan..last_scan + 12]);
+    }
+    bomb.extend([0xff, 0xd9]);
+    let error = decode(&bomb, Options::new(Scale::Full)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+}

@@ -1,0 +1,10 @@
+//! The decoder from outside: against a slow obvious twin, against zune-jpeg, on broken input, and on a corpus.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests may read files and the environment")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agreement;
+mod corpus;
+mod hostile;
+mod markers;
+mod pictures;
+mod twin;
