@@ -174,8 +174,8 @@ fn a_jpeg_decoded_small_becomes_the_same_picture() {
             let reference = png(&upright);
             for (texts, divisor) in [
                 (&["rs:fit:40:40/f:png"][..], 8),
-                (&["rs:fit:100:100/f:png"], 4),
-                (&["rs:fit:190:190/f:png", "rs:fit:30:30/f:png"], 2),
+                (&["rs:fit:80:80/f:png"], 4),
+                (&["rs:fit:170:170/f:png", "rs:fit:30:30/f:png"], 2),
                 (&["rs:fill:30:15/g:soea/f:png"], 8),
                 (&["rs:fill:15:35/g:no/f:png"], 8),
                 (&["c:301:203:nowe/rs:force:30:20/f:png"], 4),
@@ -202,11 +202,11 @@ fn a_grey_jpeg_decoded_small_is_grey() {
     let grey: Vec<u8> = (0..400 * 300u32).map(|at| (at % 400 / 2) as u8).collect();
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, 95).encode(&grey, 400, 300, jpeg_encoder::ColorType::Luma).unwrap();
-    let (outcomes, _, plan) = process(&jpeg, &["rs:fit:25:25/f:png"], &Limits::default()).unwrap();
+    let (outcomes, _, plan) = process(&jpeg, &["rs:fit:20:20/f:png"], &Limits::default()).unwrap();
     assert_eq!((plan.decoded.width_px, plan.decoded.height_px), (50, 38));
     let picture = rgb(&outcomes[0].result.as_ref().unwrap().bytes);
     for (x, _, pixel) in picture.enumerate_pixels() {
-        let wanted = (x * 16 + 8) as f32 / 2.0;
+        let wanted = (x * 20 + 10) as f32 / 2.0;
         assert!(pixel.0 == [pixel.0[0]; 3] && (f32::from(pixel.0[0]) - wanted).abs() < 3.0, "{pixel:?} at {x}");
     }
 }
@@ -247,8 +247,8 @@ fn the_plan_says_what_it_will_do() {
     let found = probe(&mut Cursor::new(&source), &Limits::default()).unwrap();
     let plan = plan(&found, &specs(&["rs:fit:50:50/bl:2/f:webp"]), &Limits::default()).unwrap();
     let text = plan.to_string();
-    // Eight times less is wanted: a quarter is decoded, and twice less is left to the resize.
-    assert!(text.starts_with("decode jpeg 100x50 to rgb\nvariant 0: resize 100"), "{text}");
+    // Eight times less is wanted: a half is decoded, and four times less is left to the resize; a quarter would leave too little.
+    assert!(text.starts_with("decode jpeg 200x100 to rgb\nvariant 0: resize 200"), "{text}");
     assert!(text.contains("to 50x25, orient 6, blur 2, encode webp quality 80: 25x50\n"), "{text}");
     assert_eq!((plan.result_size(0), plan.variant_count()), ((25, 50), 1));
     let empty = super::super::plan::plan(&found, &[], &Limits::default()).unwrap();
