@@ -7,6 +7,7 @@ mod form;
 mod operate;
 mod page;
 mod path;
+mod peer;
 mod problem;
 mod request_id;
 mod serve;

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router};
 use http::Version;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -16,6 +16,8 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 use tracing::{debug, warn};
+
+use super::peer::Peer;
 
 /// hyper reads ahead at most this much of a connection: what an upload holds in memory is then a constant.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -85,8 +87,8 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
                 None => break,
             },
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok((stream, from)) => (stream, from),
             Err(error) => {
                 // Out of descriptors, mostly: waiting lets connections end; a loop without a pause would only burn the core.
                 warn!(%error, "cannot accept a connection");
@@ -95,7 +97,8 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
             }
         };
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let peer = Peer { remote: Some(from.ip()), local: stream.local_addr().ok(), is_tls: false };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
         let (builder, watcher, timeout) = (builder.clone(), graceful.watcher(), options.header_timeout);
         tokio::spawn(async move {
             let _permit = permit;
