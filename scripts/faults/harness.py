@@ -207,12 +207,10 @@ class Context:
         """A connection of one's own."""
         return Wire(self.address, timeout_s, **how)
 
-    def raw(self, pieces, timeout_s=30, is_head=False, pause_s=0, half_close=False):
-        """Send these bytes (or pieces of bytes) on a new connection, reading all the while: the Answer."""
+    def raw(self, pieces, timeout_s=30, is_head=False, pause_s=0, stubborn=False):
+        """Send these bytes (or pieces of bytes) on a new connection, reading all the while unless stubborn: the Answer."""
         with self.wire(timeout_s) as w:
-            if half_close:
-                return w.send(pieces).half_close().answer(is_head=is_head)
-            return w.exchange([pieces] if isinstance(pieces, bytes) else pieces, is_head=is_head, pause_s=pause_s)
+            return w.exchange([pieces] if isinstance(pieces, bytes) else pieces, is_head=is_head, pause_s=pause_s, stubborn=stubborn)
 
     def request(self, method, path, headers=(), body=b"", timeout_s=30, **how):
         """A well-formed request with Content-Length; headers are pairs."""
@@ -224,8 +222,9 @@ class Context:
     def get(self, path, headers=(), **how):
         return self.request("GET", path, headers, **how)
 
-    def post(self, body, content_type=FORM, path="/v1/images", headers=(), length=None, te=False, timeout_s=60, pause_s=0):
-        """POST a body: bytes or an iterable of pieces. `te` sends it chunked; `length` overrides what is declared."""
+    def post(self, body, content_type=FORM, path="/v1/images", headers=(), length=None, te=False, timeout_s=60, **how):
+        """POST a body: bytes or an iterable of pieces. `te` sends it chunked; `length` overrides what is declared;
+        `pause_s` (between pieces) and `stubborn` go to `raw`."""
         pieces = [body] if isinstance(body, bytes) else body
         fields = [*headers] + ([("Content-Type", content_type)] if content_type is not None else [])
         if te or (length is None and not isinstance(body, bytes)):
@@ -237,7 +236,7 @@ class Context:
         def message():
             yield head("POST", path, fields, self.host)
             yield from pieces
-        return self.raw(message(), timeout_s, pause_s=pause_s)
+        return self.raw(message(), timeout_s, **how)
 
     def post_parts(self, parts, **how):
         """POST a form of these parts."""
@@ -284,9 +283,17 @@ class Context:
         fields = pathlib.Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def peak_growth(self):
-        """Highest resident bytes since the last `c.server.reset_peak()`, above what was there before the case."""
-        return self.server.memory()[1] - self.before.rss
+    @contextlib.contextmanager
+    def cost(self, what, cpu_s=None, grow_mib=None):
+        """Check what the server spends on the block: CPU seconds and growth of resident memory. Yields a dict of both."""
+        spent, cpu, rss = {}, self.cpu_s(), self.server.memory()[0]
+        self.server.reset_peak()
+        yield spent
+        spent["cpu_s"], spent["grow_mib"] = self.cpu_s() - cpu, max(0, self.server.memory()[1] - rss) / MIB
+        if cpu_s is not None:
+            self.check(spent["cpu_s"] <= cpu_s, f"{what}: {spent['cpu_s']:.2f} s of CPU, allowed {cpu_s}")
+        if grow_mib is not None:
+            self.check(spent["grow_mib"] <= grow_mib, f"{what}: memory grew by {spent['grow_mib']:.0f} MiB, allowed {grow_mib}")
 
     def log(self):
         return (self.yard / "server.log").read_text(errors="replace")

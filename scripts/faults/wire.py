@@ -117,8 +117,9 @@ class Wire:
         """Read until a whole answer, the end, or the time-out."""
         return self.exchange((), timeout_s, is_head)
 
-    def exchange(self, pieces, timeout_s=None, is_head=False, pause_s=0, stop_at_answer=True):
-        """Write pieces and read at once; ends at a whole answer, at the end of the connection or after the time-out."""
+    def exchange(self, pieces, timeout_s=None, is_head=False, pause_s=0, stubborn=False):
+        """Write pieces and read at once; ends at a whole answer, at the end of the connection or after the time-out.
+        `stubborn`: writes everything before it reads anything, as simple clients do."""
         a, begun = Answer(), time.monotonic()
         deadline = begun + (timeout_s or self.timeout_s)
         pieces, pending, not_before, data = iter(pieces), b"", 0, self.seen
@@ -137,7 +138,7 @@ class Wire:
                     if pending is None:
                         writing, pending = False, b""
                     not_before = now + pause_s
-                select.modify(self.sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if pending else 0))
+                select.modify(self.sock, (0 if stubborn and writing else selectors.EVENT_READ) | (selectors.EVENT_WRITE if pending else 0))
                 wait = min(deadline - now, max(0.0, not_before - now) if writing and not pending else 60)
                 ready = select.select(max(0, wait))
                 mask = ready[0][1] if ready else 0
@@ -155,7 +156,7 @@ class Wire:
                             a.error = "closed"
                         break
                     data += piece
-                    if a.feed(data, is_head) and stop_at_answer:
+                    if a.feed(data, is_head):
                         break
                 if mask & selectors.EVENT_WRITE and pending:
                     try:
