@@ -1,6 +1,6 @@
 """Upload peer: aiohttp's streaming multipart reader, chunk by chunk to a file ("File Uploads" in its server guide).
 
-As there, the file is written on the event loop; chunks of 64 KiB rather than the default 8 KiB, which is slower.
+As there, the file is written on the event loop; chunks of 256 KiB, the fastest of 8, 64 and 256 KiB (8 is the default).
   OUT=/tmp/out PORT=7011 WORKERS=2 python upload_aiohttp.py
 """
 import asyncio
@@ -21,7 +21,7 @@ async def upload(request):
             continue
         path, size = fresh_path(), 0
         with open(path, "wb") as out:
-            while chunk := await part.read_chunk(1 << 16):
+            while chunk := await part.read_chunk(1 << 18):
                 size += len(chunk)
                 out.write(chunk)
         paths.append(path)

@@ -9,7 +9,9 @@ import json
 import multiprocessing
 import os
 import pathlib
+import platform
 import re
+import subprocess
 import sys
 import time
 import urllib.request
@@ -19,7 +21,13 @@ sys.path[:0] = [str(REPO / "scripts/measure"), str(REPO / "scripts/compare")]
 import common  # noqa: E402
 from drain import tree, usage  # noqa: E402
 
+CORES = len(os.sched_getaffinity(0))
 PATH = "/v1/images"  # the peers answer there, too: every server gets the same bytes
+VERSIONS = """
+import importlib.metadata as m, platform
+names = "aiohttp fastapi starlette uvicorn uvloop httptools python-multipart streaming-form-data sanic".split()
+print("Python " + platform.python_version(), *(n + " " + m.version(n) for n in names), sep=", ")
+"""
 TAG_AT = len(common.png_head())
 BEFORE, AFTER = common.multipart_around("photo.png", content_type="image/png")
 
@@ -153,6 +161,16 @@ def sizes(root):
     return [p.stat().st_size for p in files(root)]
 
 
+def create_us(root, count=200):
+    """Microseconds to create an empty file now: ext4 passes over recently freed inodes one by one, which falls on whoever comes then."""
+    folder = root / "probe"
+    folder.mkdir()
+    start = time.monotonic()
+    for n in range(count):
+        os.close(os.open(folder / str(n), os.O_CREAT | os.O_WRONLY))
+    return (time.monotonic() - start) / count * 1e6
+
+
 class Held:
     """Our image threads brought to a stop (ptrace(2)), each with a job in its hands: the server takes uploads in and nothing else.
 
@@ -164,12 +182,15 @@ class Held:
     def __init__(self, server):
         ptrace = ctypes.CDLL(None, use_errno=True).ptrace
         ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-        self.threads = []
+        self.threads, self.ptrace = [], ptrace
         for task in pathlib.Path(f"/proc/{server.pid}/task").iterdir():
             if (task / "comm").read_text().startswith("pixmill-work"):
                 self.threads.append(int(task.name))
+
+    def take(self, server):
+        """Stop the threads, then send an image for each: no other job is begun while their cores are taken."""
         for tid in self.threads:
-            if ptrace(self.SEIZE, tid, None, None) or ptrace(self.INTERRUPT, tid, None, None):
+            if self.ptrace(self.SEIZE, tid, None, None) or self.ptrace(self.INTERRUPT, tid, None, None):
                 raise SystemExit(f"cannot hold the image threads: {os.strerror(ctypes.get_errno())}")
         connection = common.Connection("127.0.0.1", server.port)
         for n, _ in enumerate(self.threads):
@@ -207,3 +228,19 @@ def disk_of(path):
             kind = turns.read_text().strip() if turns.exists() else "unknown"
             return f"{found[3]} on {name or found[4]} (rotational {kind}; {found[5]})"
     return "unknown"
+
+
+def machine(args, folder):
+    """What the figures were taken on and with."""
+    def said(*command):
+        try:
+            return subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return "not there"
+    peers = pathlib.Path(args.peers).resolve()
+    busboy = peers / "node_modules/busboy/package.json"
+    cpu = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    return {"processor": f"{cpu[0] if cpu else platform.machine()}, {CORES} cores", "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30),
+            "kernel": platform.release(), "disk": disk_of(folder), "ours": said(args.binary, "--version"),
+            "python_peers": said(peers / "venv/bin/python", "-c", VERSIONS),
+            "node_peer": f"Node {said('node', '--version')}, busboy {json.loads(busboy.read_text())['version'] if busboy.exists() else 'not there'}"}
