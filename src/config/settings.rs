@@ -53,11 +53,11 @@ settings! {
     listen: SocketAddr, "PIXMILL_LISTEN", "ADDR", |c| Some(c.server.listen);
     /// Folder for originals, results and the catalog [default: ./uploads]
     data_dir: PathBuf, "PIXMILL_DATA_DIR", "DIR", |c| Some(c.storage.data_dir.clone());
-    /// Base of the URLs in answers [default: what the request was sent to]
+    /// Base of the URLs in answers [default: what the request was sent to, if believed]
     public_url: String, "PIXMILL_PUBLIC_URL", "URL", |c| text(c.server.edge.public_url.as_ref());
     /// Path all routes are below, such as /pix [default: none]
     path_prefix: String, "PIXMILL_PATH_PREFIX", "PATH", |c| text(c.server.edge.path_prefix.as_ref());
-    /// Names to serve under, such as img.example.com,*.example.com or *; others are refused [default: see Behind a proxy]
+    /// Names to serve under, such as img.example.com,*.example.com or *; others are refused [default: all, on loopback only local ones]
     allowed_hosts: String, "PIXMILL_ALLOWED_HOSTS", "LIST", |c| text(c.server.edge.allowed_hosts.as_ref());
     /// Networks and unix (our socket) whose word on client, scheme, host and prefix counts [default: none]
     trusted_proxies: String, "PIXMILL_TRUSTED_PROXIES", "LIST", |c| text(c.server.edge.trusted_proxies.as_ref());
