@@ -127,7 +127,7 @@ impl App {
         let site = Arc::new(Site {
             limits,
             presets: config.presets.clone(),
-            edge: Edge::new(config.server.edge.clone(), address),
+            edge: Edge::new(config.server.edge.clone(), Some(address)),
             body_idle_timeout: config.server.body_idle_timeout,
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
             staging,

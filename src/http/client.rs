@@ -24,7 +24,9 @@ impl TrustedProxies {
         peer.remote.map_or(self.unix, |ip| self.contains(ip))
     }
 
-    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+    /// Whether this is the address of a proxy: behind it there are many clients.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.networks.iter().any(|network| network.contains(&ip))
     }

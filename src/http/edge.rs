@@ -55,8 +55,8 @@ pub struct EdgeOptions {
 #[derive(Debug)]
 pub struct Edge {
     pub(crate) options: EdgeOptions,
-    /// The address listened on: the base of URLs where a connection has none.
-    address: SocketAddr,
+    /// The address listened on; `None` for a Unix socket.
+    address: Option<SocketAddr>,
     /// An unknown name was spoken of in the log.
     unknown_name_seen: AtomicBool,
 }
@@ -78,8 +78,8 @@ enum Name {
     Request,
     /// What a trusted proxy says.
     Told(String),
-    /// Nothing to believe: our own address.
-    Address(SocketAddr),
+    /// Nothing to believe: our own address, if the connection has one.
+    Own(Option<SocketAddr>),
 }
 
 /// What becomes of a request.
@@ -96,9 +96,9 @@ enum Verdict {
 }
 
 impl Edge {
-    /// The policy of a service that listens on `address`.
+    /// The policy of a service that listens on `address`, or on a Unix socket.
     #[must_use]
-    pub fn new(options: EdgeOptions, address: SocketAddr) -> Self {
+    pub fn new(options: EdgeOptions, address: Option<SocketAddr>) -> Self {
         Self { options, address, unknown_name_seen: AtomicBool::new(false) }
     }
 
@@ -120,9 +120,9 @@ impl Edge {
             },
         };
         let is_believed = match &host {
-            Some(host) => self
-                .believes(host, &peer, proxies.is_some())
-                .or_else(|refusal| if PROBES.contains(&path) { Ok(false) } else { Err(refusal) })?,
+            Some(host) => {
+                self.believes(host, proxies.is_some()).or_else(|refusal| if PROBES.contains(&path) { Ok(false) } else { Err(refusal) })?
+            }
             None => false,
         };
         let own = host.map(|host| Origin { scheme, host });
@@ -136,7 +136,7 @@ impl Edge {
             _ => None,
         };
         let name = match told.host {
-            _ if !is_believed => Name::Address(peer.local.unwrap_or(self.address)),
+            _ if !is_believed => Name::Own(peer.local.or(self.address)),
             Some(host) => Name::Told(host),
             None => Name::Request,
         };
@@ -155,7 +155,7 @@ impl Edge {
     ///
     /// # Errors
     /// `forbidden`, when the request is not served at all under this name.
-    fn believes(&self, host: &Host<'_>, peer: &Peer, is_from_proxy: bool) -> Result<bool, Refusal> {
+    fn believes(&self, host: &Host<'_>, is_from_proxy: bool) -> Result<bool, Refusal> {
         let ip = host.ip();
         let is_public = || self.options.public_url.as_ref().and_then(PublicUrl::origin).is_some_and(|url| url.host.has_name_of(host));
         let refused = || {
@@ -171,7 +171,7 @@ impl Edge {
             return Ok(true);
         }
         // What only this machine can reach, a page in its browser reaches as well, under any name its owner gives our address.
-        let is_private = peer.local.is_none() || self.address.ip().is_loopback();
+        let is_private = self.address.is_none_or(|address| address.ip().is_loopback());
         if is_private {
             let is_here = host.is_localhost() || ip.is_some_and(|ip| ip.is_loopback());
             return if is_here || is_public() { Ok(true) } else { refused() };
@@ -190,19 +190,24 @@ impl Edge {
             // A path there says where all of us is seen, whatever lies between.
             return if url.path().is_empty() { format!("{url}{prefix}") } else { url.to_string() };
         }
-        let Some(visit) = parts.extensions.get::<Visit>() else { return format!("http://{}{prefix}", self.address) };
+        let Some(visit) = parts.extensions.get::<Visit>() else { return format!("http://{}{prefix}", own(self.address)) };
         let outer = visit.outer.as_ref().map_or("", PathPrefix::as_str);
         let prefix = if visit.has_prefix { prefix } else { "" };
         let scheme = visit.scheme.as_str();
         match &visit.name {
             Name::Told(host) => format!("{scheme}://{host}{outer}{prefix}"),
-            Name::Address(address) => format!("{scheme}://{}{outer}{prefix}", SocketAddr::new(address.ip().to_canonical(), address.port())),
+            Name::Own(address) => format!("{scheme}://{}{outer}{prefix}", own(*address)),
             Name::Request => match hosts::of_request(parts.version, &parts.uri, &parts.headers) {
                 Ok(Some(host)) => format!("{scheme}://{host}{outer}{prefix}"),
-                _ => format!("{scheme}://{}{outer}{prefix}", self.address),
+                _ => format!("{scheme}://{}{outer}{prefix}", own(self.address)),
             },
         }
     }
+}
+
+/// An address as part of a URL; a Unix socket has none that a URL could name.
+fn own(address: Option<SocketAddr>) -> String {
+    address.map_or_else(|| "localhost".to_owned(), |address| SocketAddr::new(address.ip().to_canonical(), address.port()).to_string())
 }
 
 /// From `/pix` to `pix/`: relative, so that it is right behind any proxy.
