@@ -17,7 +17,7 @@ use crate::{
     store::StoreError,
 };
 
-use super::{App, base_url::BaseUrl, path::Segments, problem::Problem, view};
+use super::{App, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
@@ -29,6 +29,7 @@ pub(super) fn routes() -> Router<App> {
 async fn original(
     State(site): State<App>,
     Segments(image): Segments<String>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -43,6 +44,7 @@ async fn variant(
     State(site): State<App>,
     base: BaseUrl,
     Segments((image, file)): Segments<(String, String)>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

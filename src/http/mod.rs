@@ -4,11 +4,13 @@ mod base_url;
 mod body;
 mod files;
 mod form;
+mod openapi;
 mod operate;
 mod page;
 mod path;
 mod peer;
 mod problem;
+mod query;
 mod request_id;
 mod serve;
 mod v1;
@@ -50,6 +52,7 @@ use crate::{
 use problem::Problem;
 use request_id::RequestId;
 
+pub use openapi::openapi_json;
 pub use serve::{ServeOptions, serve};
 
 /// What the handlers work with.
@@ -149,7 +152,8 @@ type App = Arc<Site>;
 
 /// All routes over `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
+    let routes =
+        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     routes
         .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(|State(site), request| {

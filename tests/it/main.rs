@@ -6,6 +6,7 @@ mod deliver;
 mod edges;
 mod jobs;
 mod multipart_cases;
+mod openapi;
 mod prefixes;
 mod process;
 mod refusals;
