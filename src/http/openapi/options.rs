@@ -78,13 +78,14 @@ fn schema(row: &OptionRow) -> ObjectBuilder {
                 // Written with a point, never with an exponent.
                 ObjectBuilder::new().schema_type(Type::Number).minimum(Some(f64::from(*min))).maximum(Some(f64::from(*max)))
             }
-            ArgKind::Switch => text().enum_values(Some(["1", "t", "true", "0", "f", "false"])),
-            ArgKind::Word(words) => text().enum_values(Some(words.iter().copied())),
+            // Left empty, an argument keeps its default, and a switch is on.
+            ArgKind::Switch => text().enum_values(Some(["1", "t", "true", "0", "f", "false", ""])),
+            ArgKind::Word(words) => text().enum_values(Some(words.iter().copied().chain([""]))),
             ArgKind::Words(words) => {
                 let any = words.join("|");
-                text().pattern(Some(format!("^({any})(,({any}))*$")))
+                text().pattern(Some(format!("^(({any})(,({any}))*)?$")))
             }
-            ArgKind::Colour => text().pattern(Some("^([0-9a-fA-F]{6}|[0-9a-fA-F]{3})$")),
+            ArgKind::Colour => text().pattern(Some("^([0-9a-fA-F]{6}|[0-9a-fA-F]{3})?$")),
             ArgKind::Length | ArgKind::Preset => several(),
         },
         _ => several(),
@@ -115,7 +116,7 @@ fn presets() -> ArrayBuilder {
 
 fn priority() -> ObjectBuilder {
     let words: Vec<&str> = Priority::ALL.iter().map(|priority| priority.as_str()).collect();
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).description(Some("How urgent. Default: normal."))
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).description(Some("How urgent; normal if nothing is said."))
 }
 
 fn unknown_fields() -> ObjectBuilder {
@@ -140,7 +141,7 @@ pub(super) fn query() -> Vec<Parameter> {
     let mut all = vec![
         repeated("variant", variants()),
         repeated("preset", presets()),
-        query("priority", "How urgent. Default: normal.", priority().into()),
+        query("priority", "How urgent; normal if nothing is said.", priority().into()),
         query("unknown_fields", "`metadata` keeps unknown fields with the upload instead of refusing them.", unknown_fields().into()),
     ];
     all.extend(
