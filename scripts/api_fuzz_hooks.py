@@ -112,8 +112,8 @@ def before_call(context, case, kwargs):
 
 def make_real(case):
     path = case.operation.path
-    # Half of the ids are real, the rest stay as they were made.
-    if case.method.upper() != "PUT" and path in IDS and CHANCE.random() < 0.5:
+    # Three ids of four are real, the rest stay as they were made.
+    if case.method.upper() != "PUT" and path in IDS and CHANCE.random() < 0.75:
         case.path_parameters = dict(IDS[path])
     if isinstance(case.query, dict) and case.body is not None and case.method.upper() in ("POST", "PUT"):
         tame(case.query)

@@ -53,7 +53,7 @@ pub(super) fn example(row: &OptionRow) -> String {
 fn argument(arg: &Arg) -> String {
     match (&arg.kind, arg.name) {
         (ArgKind::Integer { .. }, "width" | "height") | (ArgKind::Length, _) => "320".to_owned(),
-        (ArgKind::Integer { max, .. }, _) => (max / 4).max(1).min(80).to_string(),
+        (ArgKind::Integer { max, .. }, _) => (max / 4).clamp(1, 80).to_string(),
         (ArgKind::Multiple { of, .. }, _) => of.to_string(),
         (ArgKind::Decimal { max, .. }, _) => if *max > 1.0 { "1.5" } else { "0.5" }.to_owned(),
         (ArgKind::Switch, _) => "1".to_owned(),
