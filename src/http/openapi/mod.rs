@@ -36,17 +36,22 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/openapi.json", get(show)).route("/docs", get(docs))
 }
 
-/// The document as JSON, made once.
+/// The document as JSON with line breaks, for people.
 #[must_use]
-pub fn openapi_json() -> &'static str {
-    static TEXT: OnceLock<String> = OnceLock::new();
+pub fn openapi_json() -> String {
     // Strings, numbers and lists of them: nothing that JSON cannot say.
-    TEXT.get_or_init(|| document().to_pretty_json().unwrap_or_default())
+    document().to_pretty_json().unwrap_or_default()
+}
+
+/// The same in short, made once.
+fn compact() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| document().to_json().unwrap_or_default())
 }
 
 async fn show(headers: HeaderMap) -> Response {
     static TAG: OnceLock<String> = OnceLock::new();
-    let text = openapi_json();
+    let text = compact();
     tagged(&headers, TAG.get_or_init(|| etag(&Sha256::digest(text).into())), "application/json", text)
 }
 
@@ -118,6 +123,9 @@ fn document() -> OpenApi {
         ]
         .concat(),
     );
+    for parameter in options::query_components() {
+        components = components.parameter(parameter.name.clone(), parameter);
+    }
     for (name, value) in examples::problems() {
         components = components.example(name, ExampleBuilder::new().value(Some(value)).build());
     }

@@ -31,6 +31,7 @@ pub(super) struct Op {
     method: HttpMethod,
     path: &'static str,
     inner: OperationBuilder,
+    parameters: Vec<RefOr<Parameter>>,
     /// Status and code words of the problems it gives.
     problems: Vec<(u16, &'static str)>,
 }
@@ -54,15 +55,15 @@ pub(super) const REQUEST_ID: HeaderDoc = ("X-Request-Id", "Id of this request, a
 impl Op {
     pub(super) fn new(method: HttpMethod, path: &'static str, id: &str, tag: &str, summary: &str, description: &str) -> Self {
         let inner = OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary)).description(Some(description));
-        Self { method, path, inner, problems: Vec::new() }
+        Self { method, path, inner, parameters: Vec::new(), problems: Vec::new() }
     }
 
-    pub(super) fn param(mut self, parameter: impl Into<Parameter>) -> Self {
-        self.inner = self.inner.parameter(parameter.into());
+    pub(super) fn param(mut self, parameter: impl Into<RefOr<Parameter>>) -> Self {
+        self.parameters.push(parameter.into());
         self
     }
 
-    pub(super) fn params(self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
+    pub(super) fn params(self, parameters: impl IntoIterator<Item = impl Into<RefOr<Parameter>>>) -> Self {
         parameters.into_iter().fold(self, Self::param)
     }
 
@@ -109,7 +110,9 @@ impl Op {
             codes.dedup();
             self.inner = self.inner.response(status.to_string(), problem(status, &codes));
         }
-        let operation: Operation = self.inner.build();
+        let mut operation: Operation = self.inner.build();
+        // The builder takes no references.
+        operation.parameters = Some(self.parameters).filter(|parameters| !parameters.is_empty());
         paths.path(self.path, PathItem::new(self.method, operation))
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use image_pipeline::{Arg, ArgKind, OPTIONS, OptionRow};
 use serde_json::Value;
 use utoipa::openapi::{
+    Ref, RefOr,
     path::{Parameter, ParameterBuilder, ParameterIn},
     schema::{ArrayBuilder, Object, ObjectBuilder, Type},
 };
@@ -124,8 +125,14 @@ fn unknown_fields() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["refuse", "metadata"])).description(Some(description))
 }
 
+/// References to [`query_components`], for the operations.
+pub(super) fn query() -> Vec<RefOr<Parameter>> {
+    let names = query_components().into_iter().map(|parameter| parameter.name);
+    names.map(|name| RefOr::Ref(Ref::new(format!("#/components/parameters/{name}")))).collect()
+}
+
 /// What may be asked for in the query, each the same as a form field.
-pub(super) fn query() -> Vec<Parameter> {
+pub(super) fn query_components() -> Vec<Parameter> {
     let query = |name: &str, what: &str, schema: Shape| parameter(ParameterIn::Query, name, what, schema, None);
     let repeated = |name: &str, schema: ArrayBuilder| {
         let array = schema.build();

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 
 use crate::domain::{Code, TaskCode};
 
-use super::{PAGE, openapi_json, options, policy};
+use super::{PAGE, compact, openapi_json, options, policy};
 
 const METHODS: [&str; 5] = ["get", "head", "post", "put", "delete"];
 
 fn document() -> Value {
-    serde_json::from_str(openapi_json()).expect("is JSON")
+    let document: Value = serde_json::from_str(&openapi_json()).expect("is JSON");
+    assert_eq!(serde_json::from_str::<Value>(compact()).expect("is JSON"), document);
+    document
 }
 
 /// Method and path of every operation.
@@ -201,6 +203,7 @@ fn operations_have_names_of_their_own_and_say_what_they_do() {
         let tag = &operation["tags"][0];
         assert!(document["tags"].as_array().expect("tags").iter().any(|known| known["name"] == *tag), "{method} {path}: {tag}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let parameter = parameter.get("$ref").map_or(parameter, |r| document.pointer(&r.as_str().expect("text")[1..]).expect("is there"));
             assert!(parameter["description"].as_str().is_some_and(|s| !s.is_empty()), "{method} {path}: {parameter}");
         }
     }
