@@ -32,6 +32,8 @@ pub enum Command {
     Serve,
     /// Print the effective configuration, in the syntax of pixmill.toml
     Config,
+    /// Print the description of the HTTP interface (OpenAPI 3.1)
+    Openapi,
 }
 
 impl Cli {

@@ -7,7 +7,7 @@ use pixmill::{
     app::App,
     cli::{Cli, Command, greeting},
     config::{Config, LogFormat},
-    telemetry,
+    http, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,8 +31,13 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<()> {
     let (command, config) = Cli::parse().resolve()?;
-    if command == Command::Config {
-        std::io::stdout().write_all(config.to_toml().as_bytes())?;
+    let text = match command {
+        Command::Serve => None,
+        Command::Config => Some(config.to_toml()),
+        Command::Openapi => Some(format!("{}\n", http::openapi_json())),
+    };
+    if let Some(text) = text {
+        std::io::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
     telemetry::start_logging(config.log_format == LogFormat::Json, &config.log).map_err(anyhow::Error::msg)?;

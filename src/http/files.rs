@@ -18,7 +18,7 @@ use crate::{
     store::StoreError,
 };
 
-use super::{App, RESOURCE_POLICY, base_url::BaseUrl, path::Segments, problem::Problem, view};
+use super::{App, RESOURCE_POLICY, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<App> {
 async fn original(
     State(site): State<App>,
     Segments(image): Segments<String>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -46,6 +47,7 @@ async fn variant(
     State(site): State<App>,
     base: BaseUrl,
     Segments((image, file)): Segments<(String, String)>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -19,6 +19,7 @@ mod files;
 mod form;
 mod forwarded;
 mod hosts;
+mod openapi;
 mod operate;
 mod origin;
 mod page;
@@ -26,6 +27,7 @@ mod path;
 mod peer;
 mod prefix;
 mod problem;
+mod query;
 mod request_id;
 mod serve;
 mod v1;
@@ -69,6 +71,7 @@ use request_id::RequestId;
 pub use client::TrustedProxies;
 pub use edge::{Edge, EdgeOptions};
 pub use hosts::AllowedHosts;
+pub use openapi::openapi_json;
 pub use origin::AllowedOrigins;
 pub use prefix::{PathPrefix, PublicUrl};
 pub use serve::{ServeOptions, serve};
@@ -171,7 +174,8 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// All routes over `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
+    let routes =
+        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     let routes = routes
         .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(|State(site), request| {

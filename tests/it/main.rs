@@ -7,6 +7,7 @@ mod edge_policy;
 mod edges;
 mod jobs;
 mod multipart_cases;
+mod openapi;
 mod prefixes;
 mod process;
 mod refusals;

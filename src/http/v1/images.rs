@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::{
     catalog::Accepted,
     domain::UploadState,
-    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, view},
+    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, query::NoQuery, view},
     ingest::UploadRequest,
 };
 
@@ -113,7 +113,7 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What is known of an image.
-async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>) -> Result<Json<view::Image>, Problem> {
+async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, _: NoQuery) -> Result<Json<view::Image>, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("image"))?;
     let image = site.catalog.image(id).await?.ok_or_else(|| Problem::not_found("image"))?;
     let upload = site.catalog.upload(image.upload).await?.ok_or_else(|| Problem::not_found("image"))?;
@@ -122,7 +122,7 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
 }
 
 /// The named sets of options.
-async fn presets(State(site): State<App>) -> Json<BTreeMap<String, String>> {
+async fn presets(State(site): State<App>, _: NoQuery) -> Json<BTreeMap<String, String>> {
     Json(site.presets.iter().map(|(name, options)| (name.to_owned(), options.to_owned())).collect())
 }
 

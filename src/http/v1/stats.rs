@@ -3,7 +3,7 @@
 use axum::{Json, Router, extract::State, routing::get};
 
 use crate::{
-    http::{App, problem::Problem, view},
+    http::{App, problem::Problem, query::NoQuery, view},
     telemetry::rss_bytes,
 };
 
@@ -11,7 +11,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/v1/stats", get(stats))
 }
 
-async fn stats(State(site): State<App>) -> Result<Json<view::Stats>, Problem> {
+async fn stats(State(site): State<App>, _: NoQuery) -> Result<Json<view::Stats>, Problem> {
     let t = site.catalog.totals().await?;
     let timed = t.completed_tasks + t.failed_tasks;
     let avg_execution_time_ms = if timed == 0 { 0.0 } else { (t.task_micros as f64 / timed as f64).round() / 1000.0 };

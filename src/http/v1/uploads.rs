@@ -43,7 +43,7 @@ fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
     for (name, value) in query_pairs(uri)? {
         if name != "wait" {
-            return Err(Problem::new(Code::BadRequest, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
+            return Err(Problem::new(Code::BadOption, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
         }
         let seconds = value.parse::<u64>().ok().filter(|s| *s <= MAX_WAIT_S);
         let seconds =

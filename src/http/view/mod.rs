@@ -16,11 +16,11 @@ use std::time::Duration;
 use crate::domain::Timestamp;
 
 pub(crate) use image::{Image, UploadImage, image};
-pub(crate) use job::{JobTiming, Task, job};
+pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, job};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;
 pub(crate) use stats::{Pool, Stage, Stats};
-pub(crate) use upload::{PlainUpload, Rejected, rejected, upload};
+pub(crate) use upload::{PlainUpload, Rejected, Upload, rejected, upload};
 pub(crate) use words::{JobStatus, Priority, ProblemCode, ResultFormat, SourceFormat, TaskErrorCode, TaskStatus, UploadStatus};
 
 /// Milliseconds with microsecond precision.
