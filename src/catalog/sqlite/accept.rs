@@ -83,9 +83,9 @@ async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask
         "SELECT v.spec_digest AS spec_digest, v.pipeline_version AS pipeline_version FROM variants v \
          JOIN blobs r ON r.id = v.result AND r.missing = 0 WHERE v.blob = ?",
     )
-        .bind(id(blob.uuid()))
-        .fetch_all(&mut session.conn)
-        .await?;
+    .bind(id(blob.uuid()))
+    .fetch_all(&mut session.conn)
+    .await?;
     let mut existing = Vec::with_capacity(rows.len());
     for row in &rows {
         existing.push((Columns(row).digest("spec_digest")?, Columns(row).number::<u32>("pipeline_version")?));
@@ -136,7 +136,9 @@ async fn insert_image(
         .push_bind(received_at)
         .push_bind(pairs_text(&image.metadata)?);
     let done = made.iter().all(|made| *made);
-    sql.push("); INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (");
+    sql.push(
+        "); INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
+    );
     let job = &image.job;
     let mut values = sql.separated(", ");
     values

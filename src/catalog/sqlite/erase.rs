@@ -33,10 +33,8 @@ pub(super) async fn delete_upload(session: &mut Session, of: UploadId, at: Times
 
 /// See [`super::super::Catalog::delete_image`].
 pub(super) async fn delete_image(session: &mut Session, of: ImageId, at: Timestamp) -> Result<Deletion, CatalogError> {
-    let row = sqlx::query("SELECT upload, owner, blob FROM images WHERE id = ?")
-        .bind(id(of.uuid()))
-        .fetch_optional(&mut session.conn)
-        .await?;
+    let row =
+        sqlx::query("SELECT upload, owner, blob FROM images WHERE id = ?").bind(id(of.uuid())).fetch_optional(&mut session.conn).await?;
     let Some(row) = row else { return absent(session, Subject::Image(of)).await };
     let row = Columns(&row);
     let (upload, owner) = (UploadId::from_uuid(row.uuid("upload")?), row.plain::<String>("owner")?);
@@ -69,10 +67,8 @@ async fn erase_image(
     owner: &str,
     at: Timestamp,
 ) -> Result<(), CatalogError> {
-    let tasks = sqlx::query("DELETE FROM tasks WHERE image = ? RETURNING name, state")
-        .bind(id(image.uuid()))
-        .fetch_all(&mut session.conn)
-        .await?;
+    let tasks =
+        sqlx::query("DELETE FROM tasks WHERE image = ? RETURNING name, state").bind(id(image.uuid())).fetch_all(&mut session.conn).await?;
     let mut variants = Vec::with_capacity(tasks.len());
     for row in &tasks {
         let row = Columns(row);
@@ -106,10 +102,11 @@ async fn erase_image(
     if unref(session, blob).await? {
         erased.dead.push(blob);
     }
-    let results = sqlx::query("DELETE FROM variants WHERE blob = ?1 AND NOT EXISTS (SELECT 1 FROM images WHERE blob = ?1) RETURNING result")
-        .bind(id(blob.uuid()))
-        .fetch_all(&mut session.conn)
-        .await?;
+    let results =
+        sqlx::query("DELETE FROM variants WHERE blob = ?1 AND NOT EXISTS (SELECT 1 FROM images WHERE blob = ?1) RETURNING result")
+            .bind(id(blob.uuid()))
+            .fetch_all(&mut session.conn)
+            .await?;
     for row in &results {
         let result = BlobId::from_uuid(Columns(row).uuid("result")?);
         if unref(session, result).await? {

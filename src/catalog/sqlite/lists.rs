@@ -15,8 +15,7 @@ use super::{
 };
 use crate::domain::{ImageId, JobId, JobState, UploadId};
 
-pub(super) const UPLOADS: &str =
-    tasks_of!("j.upload IN (SELECT id FROM uploads WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)");
+pub(super) const UPLOADS: &str = tasks_of!("j.upload IN (SELECT id FROM uploads WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)");
 pub(super) const IMAGES: &str = tasks_of!("j.image IN (SELECT id FROM images WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)");
 pub(super) const JOBS: &str = tasks_of!("j.id IN (SELECT id FROM jobs WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3)");
 pub(super) const JOBS_IN_STATE: &str =
