@@ -234,6 +234,9 @@ impl Parts {
                 && self.catalog.replace_blob(kept, copy.blob).await?
             {
                 tracing::warn!(lost = %kept, fresh = %copy.blob, "a stored file was not there; the same bytes came again and replace it");
+                // What is left of it, if anything; a row that stays behind is found at the next start.
+                self.drop_blobs(&[kept]).await;
+                self.catalog.purge_blobs(&[kept]).await?;
                 continue;
             }
             self.drop_blobs(&[copy.blob]).await;

@@ -267,6 +267,10 @@ async fn drop_surplus(inner: &Inner, surplus: BlobId, kept: Option<BlobId>, byte
         match inner.parts.catalog.replace_blob(kept, surplus).await {
             Ok(true) => {
                 warn!(lost = %kept, fresh = %surplus, "a stored file was not there; it was made again");
+                remove(inner, kept).await;
+                if let Err(error) = inner.parts.catalog.purge_blobs(&[kept]).await {
+                    warn!(error = %error_chain(&error), "could not forget a dead blob; the next start tries again");
+                }
                 return;
             }
             Ok(false) => {}

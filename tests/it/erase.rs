@@ -97,13 +97,8 @@ async fn who_waits_for_a_deleted_upload_is_told() {
         let server = Arc::clone(&server);
         tokio::spawn(async move { server.post_form_with("/v1/images", &[("prefer", "wait=60")], form).await })
     };
-    let mut id = String::new();
-    until("the upload is recorded", async || {
-        let list = server.get("/v1/uploads").await.json();
-        id = list["uploads"][0]["id"].as_str().unwrap_or_default().to_owned();
-        !id.is_empty()
-    })
-    .await;
+    until("the upload is recorded", async || server.stats().await["uploads"] == 1).await;
+    let id = text(&server.get("/v1/uploads").await.json()["uploads"][0], "id").to_owned();
     let waiting = {
         let (server, path) = (Arc::clone(&server), format!("/v1/uploads/{id}?wait=60"));
         tokio::spawn(async move { server.get(&path).await })

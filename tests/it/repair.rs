@@ -51,9 +51,12 @@ async fn files_that_vanished_are_healed_by_the_same_bytes() {
     assert_eq!((&second["status"], &second["images"][0]["duplicate"]), (&"completed".into(), &true.into()), "{second}");
     for path in [image.clone(), format!("/i/{}", text(&second["images"][0], "id"))] {
         assert_eq!(server.get(&path).await.body, file, "healed for all that share it");
-        assert_eq!(server.get(&format!("{path}/v.jpg")).await.body, variant);
+        // Made again beside other variants than the first time, so the decode may have been another one.
+        let again = server.get(&format!("{path}/v.jpg")).await;
+        let again = image::load_from_memory(&again.body).expect("a whole picture");
+        assert_eq!((again.width(), again.height()), (10, 8));
     }
-    assert!(!cut.exists() || server.blobs() == 4, "what was lost has no name of its own any more");
+    assert_eq!((cut.exists(), server.blobs()), (false, 3), "what was left of the lost file is gone, too");
 
     // The same without a restart, and with an index that remembers where it was.
     std::fs::remove_file(file_of(server.data(), &file)).expect("removed");
