@@ -5,7 +5,7 @@
 use axum::{Router, extract::State, response::Response, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, Uri, header};
-use serde_json::{Value, json};
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -28,22 +28,29 @@ pub(super) fn routes() -> Router<App> {
 async fn uploads(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let asked = Asked::of(&uri, false)?;
     let part = site.catalog.uploads(asked.page(UploadId::from_uuid)).await?;
-    let items = part.items.iter().map(|item| view::upload(item, &base.0)).collect();
-    Ok(asked.answer(&headers, &base.0, "uploads", items, part.next.map(UploadId::uuid)))
+    let uploads = part.items.iter().map(|item| view::upload(item, &base.0)).collect();
+    let next_cursor = part.next.map(|next| cursor(next.uuid()));
+    Ok(asked.answer(&headers, &base.0, "uploads", next_cursor.clone(), &view::UploadList { uploads, next_cursor }))
 }
 
 async fn images(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let asked = Asked::of(&uri, false)?;
     let part = site.catalog.images(asked.page(ImageId::from_uuid)).await?;
-    let items = part.items.iter().map(|(image, job)| view::image(image, job, &base.0)).collect();
-    Ok(asked.answer(&headers, &base.0, "images", items, part.next.map(ImageId::uuid)))
+    let images = part.items.iter().map(|(image, job)| view::image(image, job, &base.0)).collect();
+    let next_cursor = part.next.map(|next| cursor(next.uuid()));
+    Ok(asked.answer(&headers, &base.0, "images", next_cursor.clone(), &view::ImageList { images, next_cursor }))
 }
 
 async fn jobs(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let asked = Asked::of(&uri, true)?;
     let part = site.catalog.jobs(asked.page(JobId::from_uuid), asked.status).await?;
-    let items = part.items.iter().map(|item| view::job(item, &base.0)).collect();
-    Ok(asked.answer(&headers, &base.0, "jobs", items, part.next.map(JobId::uuid)))
+    let jobs = part.items.iter().map(|item| view::job(item, &base.0)).collect();
+    let next_cursor = part.next.map(|next| cursor(next.uuid()));
+    Ok(asked.answer(&headers, &base.0, "jobs", next_cursor.clone(), &view::JobList { jobs, next_cursor }))
+}
+
+fn cursor(last: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
 /// What the query asks for.
@@ -86,10 +93,9 @@ impl Asked {
         Page { owner: String::new(), before: self.before.map(id), limit: self.limit }
     }
 
-    fn answer(&self, headers: &HeaderMap, base: &str, name: &str, items: Vec<Value>, next: Option<Uuid>) -> Response {
-        let cursor = next.map(|next| URL_SAFE_NO_PAD.encode(next.as_bytes()));
-        let mut response = tagged_json(headers, &json!({ name: items, "next_cursor": cursor }));
-        if let Some(cursor) = cursor {
+    fn answer(&self, headers: &HeaderMap, base: &str, name: &str, next_cursor: Option<String>, json: &impl Serialize) -> Response {
+        let mut response = tagged_json(headers, json);
+        if let Some(cursor) = next_cursor {
             let status = self.status.map_or_else(String::new, |status| format!("status={status}&"));
             let link = format!("<{base}/v1/{name}?{status}limit={}&cursor={cursor}>; rel=\"next\"", self.limit);
             // The base came as a header or from the configuration, the rest is ASCII.
@@ -106,8 +112,7 @@ mod tests {
     use super::*;
 
     fn asked(query: &str) -> Result<Asked, String> {
-        Asked::of(&format!("/v1/jobs?{query}").parse().expect("a URI"), true)
-            .map_err(|problem| problem.members()["detail"].as_str().expect("text").to_owned())
+        Asked::of(&format!("/v1/jobs?{query}").parse().expect("a URI"), true).map_err(|problem| problem.members().detail)
     }
 
     #[test]
