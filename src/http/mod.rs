@@ -10,6 +10,7 @@
 //! 7. `edge::admit`: hosts, proxies, prefix, origins. Its own router has no routes, so that the path may change before routing.
 //! 8. Routing; then `measure`, which needs the route's pattern; then the handler.
 
+mod absent;
 mod base_url;
 mod body;
 mod client;
@@ -58,6 +59,7 @@ use crate::{
     compute::Compute,
     deliver::Deliver,
     domain::Code,
+    erase::Eraser,
     follow::Follow,
     ingest::{Committer, IngestLimits},
     queue::Queue,
@@ -101,7 +103,9 @@ pub struct Site {
     /// The pool; its free permits are shown to operators.
     pub compute: Arc<Compute>,
     /// Look-ups for delivery.
-    pub deliver: Deliver,
+    pub deliver: Arc<Deliver>,
+    /// Deletes uploads and images.
+    pub eraser: Eraser,
     /// Waiters.
     pub follow: Follow,
     /// Counts and times.
