@@ -13,3 +13,4 @@ mod results;
 mod support;
 mod tidy;
 mod upload;
+mod wire_formats;
