@@ -139,7 +139,7 @@ const CLIENTS: &[Sent] = &[
         (&["Content-Disposition: form-data; name=\"w\"", "Content-Type: text/plain;charset=UTF-8", "Content-Length: 2"], Some("10")),
         (&["Content-Disposition: form-data; name=\"file\"; filename=\"=?UTF-8?Q?=E7=8C=AB.png?=\"; filename*=UTF-8''%E7%8C%AB.png", "Content-Type: image/png"], None),
     ] },
-    // guzzle/psr7, MultipartStream: Content-Length in every part.
+    // guzzle/psr7, MultipartStream.php: versions of many years put a Content-Length in every part.
     Sent { client: "PHP Guzzle", boundary: "6e2f0c2f3a8d4b7c9e1a5d6f7b8c9d0e1f2a3b4c", end: CRLF, names: &[Some("cat.png")], parts: &[
         (&["Content-Disposition: form-data; name=\"w\"", "Content-Length: 2"], Some("10")),
         (&["Content-Disposition: form-data; name=\"file\"; filename=\"cat.png\"", "Content-Length: 77", "Content-Type: image/png"], None),
