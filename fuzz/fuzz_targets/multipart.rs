@@ -10,11 +10,18 @@ use pixmill::ingest::{
     parser::{Event, Fault, MAX_HEAD_BYTES, MAX_HEADERS, PushParser},
 };
 
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Part(Vec<u8>),
+    Data(Vec<u8>),
+    PartEnd,
+    End,
+}
+
 /// Header lines, data put together, ends; or the fault.
-fn hear(pieces: impl Iterator<Item = Bytes>) -> (Vec<Vec<u8>>, Result<(), Fault>) {
+fn hear(pieces: impl Iterator<Item = Bytes>) -> (Vec<Told>, Result<(), Fault>) {
     let mut parser = PushParser::new("B");
-    let mut told: Vec<Vec<u8>> = Vec::new();
-    let mut in_data = false;
+    let mut told: Vec<Told> = Vec::new();
     for mut input in pieces {
         loop {
             let before = input.len();
@@ -45,27 +52,22 @@ fn hear(pieces: impl Iterator<Item = Bytes>) -> (Vec<Vec<u8>>, Result<(), Fault>
                             let _ = found.filename.as_deref().and_then(display_name);
                         }
                     }
-                    told.push(text);
-                    in_data = false;
+                    told.push(Told::Part(text));
                 }
                 Event::Data(bytes) => {
                     assert!(!bytes.is_empty());
                     match told.last_mut() {
-                        Some(data) if in_data => data.extend_from_slice(&bytes),
-                        _ => told.push(bytes.to_vec()),
+                        Some(Told::Data(data)) => data.extend_from_slice(&bytes),
+                        _ => told.push(Told::Data(bytes.to_vec())),
                     }
-                    in_data = true;
                 }
-                Event::PartEnd => {
-                    told.push(b"part end".to_vec());
-                    in_data = false;
-                }
-                Event::End => told.push(b"end".to_vec()),
+                Event::PartEnd => told.push(Told::PartEnd),
+                Event::End => told.push(Told::End),
             }
         }
     }
     let end = parser.finish();
-    assert_eq!(end.is_ok(), told.last().is_some_and(|last| last == b"end"));
+    assert_eq!(end.is_ok(), told.last() == Some(&Told::End));
     (told, end)
 }
 

@@ -46,13 +46,15 @@ pub(super) struct Parts<'r> {
     input: Bytes,
     max_bytes: u64,
     received_bytes: u64,
+    /// A part has begun and not ended: the next events are its data.
+    in_part: bool,
     ended: bool,
 }
 
 impl<'r> Parts<'r> {
     /// Reads a body of at most `max_bytes`, framing included; what was not asked for stays in the body.
     pub(super) fn new(body: &'r mut BodyStream, boundary: &str, max_bytes: u64) -> Self {
-        Self { body, parser: PushParser::new(boundary), input: Bytes::new(), max_bytes, received_bytes: 0, ended: false }
+        Self { body, parser: PushParser::new(boundary), input: Bytes::new(), max_bytes, received_bytes: 0, in_part: false, ended: false }
     }
 
     /// The next part, past whatever is left of the one before; `None` when the form is whole and the body was read to its end.
@@ -65,13 +67,14 @@ impl<'r> Parts<'r> {
     pub(super) async fn next(&mut self) -> Result<Option<PartHead>, IngestError> {
         while let Some(event) = self.event().await? {
             if let Event::Part(head) = event {
+                self.in_part = true;
                 return Ok(Some(head));
             }
         }
         Ok(None)
     }
 
-    /// The next bytes of the part, never empty; `None` at its end, once.
+    /// The next bytes of the part, never empty; `None` at its end and until [`Parts::next`] gives another.
     ///
     /// # Errors
     /// As [`Parts::next`].
@@ -79,11 +82,15 @@ impl<'r> Parts<'r> {
     /// # Cancel safety
     /// Nothing is lost; calling again goes on.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, IngestError> {
-        match self.event().await? {
-            Some(Event::Data(bytes)) => Ok(Some(bytes)),
-            // In a part's data the parser says nothing else; an unfinished body is an error.
-            Some(Event::PartEnd | Event::Part(_) | Event::End) | None => Ok(None),
+        if !self.in_part {
+            return Ok(None);
         }
+        if let Some(Event::Data(bytes)) = self.event().await? {
+            return Ok(Some(bytes));
+        }
+        // The part's end: behind its head the parser says nothing else, and an unfinished body is an error.
+        self.in_part = false;
+        Ok(None)
     }
 
     /// What the body says next; `None` at the end of a whole form.

@@ -222,3 +222,25 @@ async fn what_is_left_of_a_part_is_passed_over() {
         assert!(parts.next().await.expect("still whole").is_none());
     }
 }
+
+#[tokio::test]
+async fn the_end_of_a_part_is_said_as_often_as_it_is_asked_for() {
+    let text = b"--B\r\nA: 1\r\n\r\n\r\n--B\r\nA: 2\r\n\r\nsecond\r\n--B--";
+    for size in [1, 100] {
+        let mut body = chunked(text, size);
+        let mut parts = Parts::new(&mut body, "B", 1000);
+        assert_eq!(parts.chunk().await.expect("no part yet"), None);
+        parts.next().await.expect("a part").expect("a part");
+        for _ in 0..3 {
+            assert_eq!(parts.chunk().await.expect("its end"), None);
+        }
+        let second = parts.next().await.expect("a part").expect("not swallowed");
+        assert_eq!(second.number(), 2);
+        let mut data = Vec::new();
+        while let Some(bytes) = parts.chunk().await.expect("data") {
+            data.extend_from_slice(&bytes);
+        }
+        assert_eq!((data.as_slice(), parts.chunk().await.expect("its end")), (&b"second"[..], None));
+        assert!(parts.next().await.expect("whole").is_none());
+    }
+}

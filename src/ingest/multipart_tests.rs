@@ -204,7 +204,9 @@ async fn digests_of_parts_are_checked() {
     let got = files(receive_parts(&[(&good, &image), (&other, &image), (&malformed, &image), (&unknown, &image)]).await);
     let rejected = |code| SeenFile::Rejected { filename: Some("cat.png".into()), code };
     let taken = staged(Some("cat.png"), &image);
-    assert_eq!(got, [taken.clone(), rejected(Code::DigestMismatch), rejected(Code::BadRequest), taken]);
+    assert_eq!(got, [taken.clone(), rejected(Code::DigestMismatch), rejected(Code::BadRequest), taken.clone()]);
+    // A refused file without bytes does not take the next part with it.
+    assert_eq!(files(receive_parts(&[(&malformed, b""), (CAT, &image)]).await), [rejected(Code::BadRequest), taken]);
 }
 
 #[tokio::test]

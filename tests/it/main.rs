@@ -4,6 +4,7 @@ mod config;
 mod crash;
 mod deliver;
 mod edges;
+mod framing;
 mod jobs;
 mod multipart_cases;
 mod prefixes;
