@@ -99,7 +99,7 @@ fn parsed(chunks: &[Bytes]) -> usize {
 
 /// The same by multer.
 async fn parsed_by_multer(chunks: &[Bytes]) -> usize {
-    let stream = stream::iter(chunks.to_vec().into_iter().map(Ok::<_, std::io::Error>));
+    let stream = stream::iter(chunks.iter().cloned().map(Ok::<_, std::io::Error>));
     let mut multipart = multer::Multipart::new(stream, "bench-boundary");
     let mut data_bytes = 0;
     while let Some(mut field) = multipart.next_field().await.expect("a form") {
