@@ -1,4 +1,4 @@
-//! What does taking a body in cost per byte, as a form and raw, large and small?
+//! What does taking a body in cost per byte, as a form and raw, large and small? And what of that is parsing?
 
 use std::hint::black_box;
 
@@ -7,7 +7,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use futures_util::stream;
 use image_pipeline::Limits;
 use pixmill::{
-    ingest::{BodyStream, IngestLimits, receive_form, receive_raw},
+    ingest::{
+        BodyStream, IngestLimits,
+        parser::{Event, PushParser},
+        receive_form, receive_raw,
+    },
     store::StagingDir,
 };
 
@@ -77,5 +81,61 @@ fn ingest(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ingest);
+/// Bytes of field data our parser gives out.
+fn parsed(chunks: &[Bytes]) -> usize {
+    let mut parser = PushParser::new("bench-boundary");
+    let mut data_bytes = 0;
+    for chunk in chunks {
+        let mut input = chunk.clone();
+        while let Some(event) = parser.next(&mut input).expect("a form") {
+            if let Event::Data(bytes) = event {
+                data_bytes += black_box(bytes).len();
+            }
+        }
+    }
+    parser.finish().expect("a whole form");
+    data_bytes
+}
+
+/// The same by multer.
+async fn parsed_by_multer(chunks: &[Bytes]) -> usize {
+    let stream = stream::iter(chunks.iter().cloned().map(Ok::<_, std::io::Error>));
+    let mut multipart = multer::Multipart::new(stream, "bench-boundary");
+    let mut data_bytes = 0;
+    while let Some(mut field) = multipart.next_field().await.expect("a form") {
+        while let Some(bytes) = field.chunk().await.expect("data") {
+            data_bytes += black_box(bytes).len();
+        }
+    }
+    data_bytes
+}
+
+/// Parsing beside one copy of the same bytes: what no reader of a stream that fills a buffer can be below.
+fn parse_alone(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut group = criterion.benchmark_group("parse alone");
+    // Random bytes, and bytes that begin a boundary at every turn.
+    let near = b"\r\n--bench-boundarx".repeat(20_000_000 / 18);
+    for (name, content) in [("20 MB", png_of(20_000_000)), ("20 KB", png_of(20_000)), ("20 MB of near-boundaries", near)] {
+        let chunks = chunks_of(&form_of(&content));
+        let bytes: usize = chunks.iter().map(Bytes::len).sum();
+        assert_eq!((parsed(&chunks), runtime.block_on(parsed_by_multer(&chunks))), (content.len(), content.len()));
+        group.throughput(Throughput::Bytes(bytes as u64));
+        let mut target = Vec::with_capacity(bytes);
+        group.bench_with_input(BenchmarkId::new("copy", name), &chunks, |bencher, chunks| {
+            bencher.iter(|| {
+                target.clear();
+                chunks.iter().for_each(|chunk| target.extend_from_slice(chunk));
+                black_box(target.len())
+            });
+        });
+        group.bench_with_input(BenchmarkId::new("ours", name), &chunks, |bencher, chunks| bencher.iter(|| parsed(chunks)));
+        group.bench_with_input(BenchmarkId::new("multer", name), &chunks, |bencher, chunks| {
+            bencher.iter(|| runtime.block_on(parsed_by_multer(chunks)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, ingest, parse_alone);
 criterion_main!(benches);

@@ -3,6 +3,7 @@
 //! Invariant: a parameter begins only after a `;` outside quotes, so no file name can pass for another parameter; names are data
 //! for display, never parts of a path. Time is linear in the header's length.
 
+use super::media_type::is_token_char;
 use crate::domain::{Code, Refusal};
 
 /// Longest display name, in bytes.
@@ -22,7 +23,8 @@ pub struct Disposition {
 /// In a quoted string a backslash escapes `"` and `\` only: browsers send Windows paths raw and escape a quote as `%22`. `%22`, `%0D` and
 /// `%0A` are decoded, as the HTML standard encodes them. A name may end in a raw backslash: where taking `\"` for an escaped quote leaves
 /// the header malformed, it is read as a backslash and the closing quote. `filename*` wins over `filename`; one that cannot be decoded
-/// is passed over. Bytes that are no UTF-8 are read as ISO-8859-1.
+/// is passed over. Bytes that are no UTF-8 are read as ISO-8859-1. A control character is data between quotes, where browsers leave it
+/// as it is (all but NUL, CR and LF); anywhere else the header is malformed, as it is when a parameter's name is no token.
 ///
 /// # Errors
 /// `malformed_multipart` when it is not `form-data`, when a `name` is missing, empty or given twice, or when it cannot be parsed.
@@ -32,7 +34,7 @@ pub fn parse_disposition(value: &[u8]) -> Result<Disposition, Refusal> {
             Flaw::Syntax => parse_as(value, Backslash::MayEnd),
             other => Err(other),
         })
-        .map_err(|flaw| Refusal::new(Code::MalformedMultipart, format!("content-disposition of a part {}", flaw.text())))
+        .map_err(|flaw| Refusal::new(Code::MalformedMultipart, format!("content-disposition {}", flaw.text())))
 }
 
 /// How `\"` is read.
@@ -66,12 +68,12 @@ impl Flaw {
 fn parse_as(value: &[u8], backslash: Backslash) -> Result<Disposition, Flaw> {
     let end = value.iter().position(|&b| b == b';').unwrap_or(value.len());
     let (kind, mut rest) = value.split_at(end);
-    if !kind.trim_ascii().eq_ignore_ascii_case(b"form-data") {
+    if !trim(kind).eq_ignore_ascii_case(b"form-data") {
         return Err(Flaw::NotFormData);
     }
     let (mut name, mut filename, mut extended) = (None, None, None);
     while let Some(tail) = rest.strip_prefix(b";") {
-        let tail = tail.trim_ascii_start();
+        let tail = trim_start(tail);
         if tail.is_empty() || tail.starts_with(b";") {
             rest = tail; // a trailing or doubled semicolon, as some clients send
             continue;
@@ -80,9 +82,12 @@ fn parse_as(value: &[u8], backslash: Backslash) -> Result<Disposition, Flaw> {
         if tail[equals] != b'=' {
             return Err(Flaw::Syntax);
         }
-        let key = tail[..equals].trim_ascii_end();
-        let (argument, after) = argument(tail[equals + 1..].trim_ascii_start(), backslash)?;
-        rest = after.trim_ascii_start();
+        let key = trim(&tail[..equals]);
+        if key.is_empty() || !key.iter().all(|&b| is_token_char(b)) {
+            return Err(Flaw::Syntax);
+        }
+        let (argument, after) = argument(trim_start(&tail[equals + 1..]), backslash)?;
+        rest = trim_start(after);
         let slot = match () {
             () if key.eq_ignore_ascii_case(b"name") => &mut name,
             () if key.eq_ignore_ascii_case(b"filename") => &mut filename,
@@ -105,17 +110,32 @@ fn parse_as(value: &[u8], backslash: Backslash) -> Result<Disposition, Flaw> {
     Ok(Disposition { name, filename })
 }
 
+/// Without blanks (SP, HT) at the start.
+fn trim_start(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|&&b| matches!(b, b' ' | b'\t')).count()..]
+}
+
+/// Without blanks at both ends.
+fn trim(text: &[u8]) -> &[u8] {
+    let text = trim_start(text);
+    &text[..text.len() - text.iter().rev().take_while(|&&b| matches!(b, b' ' | b'\t')).count()]
+}
+
 /// One argument, and what follows it.
 fn argument(text: &[u8], backslash: Backslash) -> Result<(Vec<u8>, &[u8]), Flaw> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|&b| b == b';').unwrap_or(text.len());
-        return Ok((text[..end].trim_ascii_end().to_vec(), &text[end..]));
+        let bare = trim(&text[..end]);
+        if bare.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
+            return Err(Flaw::Syntax);
+        }
+        return Ok((bare.to_vec(), &text[end..]));
     };
     let mut argument = Vec::new();
     let mut at = 0;
     loop {
         match (quoted.get(at), quoted.get(at + 1)) {
-            (None, _) => return Err(Flaw::Syntax),
+            (None, _) | (Some(b'\0' | b'\r' | b'\n'), _) => return Err(Flaw::Syntax),
             (Some(b'"'), _) => return Ok((argument, &quoted[at + 1..])),
             (Some(b'\\'), Some(b'"')) if backslash == Backslash::MayEnd && closes(&quoted[at + 2..]) => {
                 argument.push(b'\\');
@@ -136,7 +156,7 @@ fn argument(text: &[u8], backslash: Backslash) -> Result<(Vec<u8>, &[u8]), Flaw>
 /// Whether a quote before `after` can be a closing one. Looks past a few blanks only, to stay linear.
 fn closes(after: &[u8]) -> bool {
     let near = &after[..after.len().min(16)];
-    let near = near.trim_ascii_start();
+    let near = trim_start(near);
     near.first().map_or(after.len() < 16, |&b| b == b';')
 }
 
@@ -276,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_between_quotes_are_data() {
+        let raw = "a\u{1}\t\u{b}\u{c}\u{1b}\u{7f}b";
+        assert_eq!(read(&format!("form-data; name=\"{raw}\"; filename=\"{raw}.png\"")), pair(raw, &format!("{raw}.png")));
+        assert_eq!(display_name(raw).as_deref(), Some("ab"));
+    }
+
+    #[test]
     fn what_is_wrong_is_refused() {
         for bad in [
             "",
@@ -293,6 +320,15 @@ mod tests {
             "form-data; name=\"a\"b",
             "form-data; name",
             "form-data name=f",
+            "form-data; name=a\u{1b}",
+            "form-data; name=\"a\"\u{1b}",
+            "form-data;\u{c}name=a",
+            "form-data\u{c}; name=a",
+            "form-data; \u{1b}x=y; name=a",
+            "form-data; name=a;\u{a0}filename=b",
+            "form-data; =x; name=a",
+            "form-data; name=\"a\0\"",
+            "form-data; name=\"a\r\n\"",
         ] {
             let refusal = parse_disposition(bad.as_bytes()).expect_err(bad);
             assert_eq!(refusal.code, Code::MalformedMultipart, "{bad}");

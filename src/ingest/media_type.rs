@@ -26,7 +26,7 @@ pub fn essence(value: &[u8]) -> Option<String> {
 }
 
 /// RFC 9110 `tchar`.
-const fn is_token_char(byte: u8) -> bool {
+pub(super) const fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }

@@ -9,6 +9,7 @@ mod disposition;
 mod guard;
 mod media_type;
 mod multipart;
+pub mod parser;
 mod raw;
 mod sniff;
 mod writer;

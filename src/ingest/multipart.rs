@@ -5,14 +5,13 @@
 
 use std::mem;
 
-use multer::Field;
-
 use super::{
     BodyStream, FileOutcome, IngestError, IngestLimits, StagedFile,
     digest::sha256_of_repr_digest,
     disposition::{Disposition, display_name, parse_disposition, text_of},
-    guard::{Gate, Parts},
+    guard::Parts,
     media_type::boundary,
+    parser::PartHead,
     writer::{FileWriter, WriteError},
 };
 use crate::{
@@ -24,8 +23,6 @@ use crate::{
 const FILE_FIELDS: &[&str] = &["file", "files", "files[]", "image", "images", "images[]"];
 /// What browsers' upload libraries add; kept with the next file.
 const METADATA_FIELDS: &[&str] = &["name", "type", "relativePath", "_charset_"];
-/// Longest header block of one part, counted as name, value and four bytes a line.
-const PART_HEADER_BYTES: usize = 16 * 1024;
 /// Names and values of all text fields together, as a multiple of the longest single one: many long fields must not add up.
 const TEXT_FIELDS_IN_ALL: u64 = 16;
 
@@ -61,46 +58,46 @@ pub async fn receive_form(
     staging: &StagingDir,
 ) -> Result<Form, IngestError> {
     let boundary = boundary(content_type)?;
-    let gate = Gate::new(limits.max_request_bytes);
-    let mut parts = Parts::new(body, gate.clone(), boundary);
+    let mut parts = Parts::new(body, &boundary, limits.max_request_bytes);
     let mut reader =
         FormReader { limits, staging, form: Form::default(), metadata: Vec::new(), fields: 0, files: 0, text_bytes: 0, dropped_bytes: 0 };
-    while let Some(mut field) = parts.next().await? {
-        reader.read_part(&mut parts, &mut field).await?;
+    while let Some(head) = parts.next().await? {
+        reader.read_part(&mut parts, PartMeaning::of(&head)?).await?;
     }
-    drop(parts);
-    gate.drain(body).await?;
     reader.end()
 }
 
-/// The head of a part.
-struct PartHead {
+/// What a part's headers say of it.
+struct PartMeaning {
     disposition: Disposition,
     repr_digest: Result<Option<[u8; 32]>, Refusal>,
 }
 
-impl PartHead {
-    fn read(field: &Field<'_>) -> Result<Self, IngestError> {
-        let headers = field.headers();
-        let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if header_bytes > PART_HEADER_BYTES {
-            let detail = format!("headers of a part have {header_bytes} bytes, limit is {PART_HEADER_BYTES}");
-            return Err(Refusal::over(Code::MalformedMultipart, detail, PART_HEADER_BYTES as u64, Some(header_bytes as u64)).into());
-        }
-        let Some(disposition) = headers.get("content-disposition") else {
-            return Err(Refusal::new(Code::MalformedMultipart, "a part has no content-disposition").into());
+impl PartMeaning {
+    fn of(head: &PartHead) -> Result<Self, Refusal> {
+        let part = head.number();
+        let refuse = |code, text: String| Refusal::new(code, format!("part {part}: {text}"));
+        // Given twice, one reader takes the first and another the last: two forms in one body.
+        let only = |name: &'static str| {
+            let mut values = head.values(name);
+            match (values.next(), values.next()) {
+                (value, None) => Ok(value),
+                (_, Some(_)) => Err(refuse(Code::MalformedMultipart, format!("{name} is given twice"))),
+            }
         };
-        let disposition = parse_disposition(disposition.as_bytes())?;
-        if let Some(encoding) = headers.get("content-transfer-encoding") {
+        only("content-type")?;
+        let disposition =
+            only("content-disposition")?.ok_or_else(|| refuse(Code::MalformedMultipart, "there is no content-disposition".to_owned()))?;
+        let disposition = parse_disposition(disposition).map_err(|refusal| refuse(refusal.code, refusal.detail))?;
+        if let Some(encoding) = only("content-transfer-encoding")? {
             // RFC 7578, 4.7: deprecated. Decoding it here and nowhere else would let two readers see two files.
-            let encoding = encoding.as_bytes().trim_ascii();
             if ![&b"binary"[..], b"8bit", b"7bit"].iter().any(|plain| plain.eq_ignore_ascii_case(encoding)) {
-                let detail =
-                    format!("content-transfer-encoding {:?} of a part is not supported, send the bytes as they are", text_of(encoding));
-                return Err(Refusal::new(Code::BadRequest, detail).into());
+                let text =
+                    format!("content-transfer-encoding {:?} is not supported, send the bytes as they are", shortened(&text_of(encoding)));
+                return Err(refuse(Code::BadRequest, text));
             }
         }
-        let repr_digest = headers.get("repr-digest").map_or(Ok(None), |value| sha256_of_repr_digest(value.as_bytes()));
+        let repr_digest = only("repr-digest")?.map_or(Ok(None), sha256_of_repr_digest);
         Ok(Self { disposition, repr_digest })
     }
 
@@ -122,9 +119,8 @@ struct FormReader<'a> {
 }
 
 impl FormReader<'_> {
-    async fn read_part<'r>(&mut self, parts: &mut Parts<'r>, field: &mut Field<'r>) -> Result<(), IngestError> {
-        let head = PartHead::read(field)?;
-        if head.is_file() { self.read_file(parts, field, head).await } else { self.read_text(parts, field, head.disposition.name).await }
+    async fn read_part(&mut self, parts: &mut Parts<'_>, meaning: PartMeaning) -> Result<(), IngestError> {
+        if meaning.is_file() { self.read_file(parts, meaning).await } else { self.read_text(parts, meaning.disposition.name).await }
     }
 
     fn count_field(&mut self) -> Result<(), IngestError> {
@@ -145,12 +141,12 @@ impl FormReader<'_> {
         Ok(())
     }
 
-    async fn read_text<'r>(&mut self, parts: &mut Parts<'r>, field: &mut Field<'r>, name: String) -> Result<(), IngestError> {
+    async fn read_text(&mut self, parts: &mut Parts<'_>, name: String) -> Result<(), IngestError> {
         self.count_field()?;
         let (limit, limit_in_all) = (self.limits.max_field_bytes, self.limits.max_field_bytes.saturating_mul(TEXT_FIELDS_IN_ALL));
         self.text_bytes += name.len() as u64;
         let mut value = Vec::new();
-        while let Some(chunk) = parts.chunk(field).await? {
+        while let Some(chunk) = parts.chunk().await? {
             let value_bytes = (value.len() + chunk.len()) as u64;
             if value_bytes > limit {
                 let detail = format!("field {:?} is larger than {limit} bytes", shortened(&name));
@@ -169,18 +165,18 @@ impl FormReader<'_> {
         Ok(())
     }
 
-    async fn read_file<'r>(&mut self, parts: &mut Parts<'r>, field: &mut Field<'r>, head: PartHead) -> Result<(), IngestError> {
-        let first = parts.chunk(field).await?;
-        if first.is_none() && head.disposition.filename.as_deref() == Some("") {
+    async fn read_file(&mut self, parts: &mut Parts<'_>, meaning: PartMeaning) -> Result<(), IngestError> {
+        let first = parts.chunk().await?;
+        if first.is_none() && meaning.disposition.filename.as_deref() == Some("") {
             return self.count_field();
         }
         self.count_file()?;
-        let filename = head.disposition.filename.as_deref().and_then(display_name);
+        let filename = meaning.disposition.filename.as_deref().and_then(display_name);
         let metadata = mem::take(&mut self.metadata);
-        let written = match head.repr_digest {
-            Ok(sha256) => self.write_file(parts, field, first, sha256).await?,
+        let written = match meaning.repr_digest {
+            Ok(sha256) => self.write_file(parts, first, sha256).await?,
             Err(refusal) => {
-                self.drop_rest(parts, field, first.map_or(0, |chunk| chunk.len() as u64)).await?;
+                self.drop_rest(parts, first.map_or(0, |chunk| chunk.len() as u64)).await?;
                 Err(refusal)
             }
         };
@@ -192,10 +188,9 @@ impl FormReader<'_> {
     }
 
     /// Reads a file part to its end. The outer error ends the request, the inner one is about this file.
-    async fn write_file<'r>(
+    async fn write_file(
         &mut self,
-        parts: &mut Parts<'r>,
-        field: &mut Field<'r>,
+        parts: &mut Parts<'_>,
         first: Option<bytes::Bytes>,
         sha256: Option<[u8; 32]>,
     ) -> Result<Result<StagedFile, Refusal>, IngestError> {
@@ -208,11 +203,11 @@ impl FormReader<'_> {
                 Ok(writer) => writer,
                 Err(WriteError::Failed(error)) => return Err(error),
                 Err(WriteError::Refused { refusal, at_bytes }) => {
-                    self.drop_rest(parts, field, received_bytes - at_bytes).await?;
+                    self.drop_rest(parts, received_bytes - at_bytes).await?;
                     return Ok(Err(refusal));
                 }
             };
-            next = parts.chunk(field).await?;
+            next = parts.chunk().await?;
         }
         match writer.finish(sha256).await {
             Ok(file) => Ok(Ok(file)),
@@ -222,11 +217,11 @@ impl FormReader<'_> {
     }
 
     /// Reads and drops the rest of a refused file, `already` of which came with the bytes that decided it.
-    async fn drop_rest<'r>(&mut self, parts: &mut Parts<'r>, field: &mut Field<'r>, already: u64) -> Result<(), IngestError> {
+    async fn drop_rest(&mut self, parts: &mut Parts<'_>, already: u64) -> Result<(), IngestError> {
         let limit = self.limits.max_refused_bytes;
         self.dropped_bytes = self.dropped_bytes.saturating_add(already);
         while self.dropped_bytes <= limit {
-            let Some(chunk) = parts.chunk(field).await? else { return Ok(()) };
+            let Some(chunk) = parts.chunk().await? else { return Ok(()) };
             self.dropped_bytes = self.dropped_bytes.saturating_add(chunk.len() as u64);
         }
         Err(Refusal::over(Code::TooLarge, format!("refused files are larger than {limit} bytes in all"), limit, None).into())

@@ -35,17 +35,7 @@ fn cases(corpus: &Path) -> Vec<Value> {
 /// Where forms with fields of their own are sent: the cases have fields that are no options of ours.
 const PATH: &str = "/v1/images?unknown_fields=metadata";
 
-/// Cases the corpus would have accepted and we refuse, each with its reason.
-const REFUSED: &[(&str, &str)] = &[(
-    "wpt-filenames/ESC-_.txt",
-    "a control character in a part's header is no header value (RFC 9110, 5.5), and nothing should carry it on",
-)];
-
-fn is_refused_on_purpose(id: &str) -> bool {
-    REFUSED.iter().any(|(refused, _)| *refused == id)
-}
-
-/// The driver that came with the cases; its verdicts, but for what is refused on purpose.
+/// The driver that came with the cases; its complaints.
 async fn drive(server: &Server, path: &str, corpus: &Path, flags: &[&str]) -> Vec<String> {
     let mut command = Command::new("python3");
     command.arg("-B").arg(corpus.join("run_mp_cases.py")).arg(format!("{}{path}", server.base())).args(flags);
@@ -54,8 +44,7 @@ async fn drive(server: &Server, path: &str, corpus: &Path, flags: &[&str]) -> Ve
     let failed: Vec<String> = said.lines().filter_map(|line| line.strip_prefix("FAIL ")).map(str::to_owned).collect();
     assert_eq!(output.status.code(), Some(i32::from(!failed.is_empty())), "{said}{}", String::from_utf8_lossy(&output.stderr));
     println!("{path} {flags:?}: {}", said.lines().last().unwrap_or_default());
-    let on_purpose = |line: &String| line.split(' ').next().is_some_and(is_refused_on_purpose) && line.contains("['want [2]xx']");
-    failed.into_iter().filter(|line| !on_purpose(line)).collect()
+    failed
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +124,6 @@ async fn accepted_files_come_back_byte_for_byte() {
         }
         let status = outcomes.first().map_or(0, |(status, _)| *status);
         let fits = match case["service"].as_str().expect("a verdict") {
-            "accept" if is_refused_on_purpose(id) => status == 400,
             "accept" => status == 202,
             "reject" => (400..500).contains(&status),
             "either" | "accept-or-limit" => status == 202 || (400..500).contains(&status),

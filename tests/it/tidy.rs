@@ -71,7 +71,6 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("tower_http", &["src/http/"], "the framework is known in one room"),
     ("StatusCode", &["src/http/"], "status codes do not exist below http"),
     ("sqlx", &["src/catalog/"], "SQL lives in the catalog"),
-    ("multer", &["src/ingest/"], "the parser is behind our guard"),
     ("LocalStore", &["src/store/", "src/app.rs"], "only the composition root names back ends"),
     ("SqliteCatalog", &["src/catalog/", "src/app.rs"], "only the composition root names back ends"),
     ("spawn_blocking", &["src/store/", "src/ingest/"], "blocking work is file work"),
