@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::extract::FromRequestParts;
 use http::{Uri, header, request::Parts, uri::Authority};
 
-use super::App;
+use super::{App, Bound, peer::Peer};
 
 /// Scheme and authority, without a slash at the end.
 pub(crate) struct BaseUrl(pub(crate) String);
@@ -21,6 +21,14 @@ impl FromRequestParts<App> for BaseUrl {
         let authority = host.and_then(|host| host.parse::<Authority>().ok()).or_else(|| Uri::authority(&parts.uri).cloned());
         // User information has no place in a host, and would be reflected to whoever follows the link.
         let authority = authority.filter(|authority| !authority.as_str().contains('@'));
-        Ok(Self(authority.map_or_else(|| format!("http://{}", site.address), |a| format!("http://{a}"))))
+        let scheme = if parts.extensions.get::<Peer>().is_some_and(|peer| peer.is_tls) { "https" } else { "http" };
+        let authority = authority.map_or_else(
+            || match &site.address {
+                Bound::Tcp(address) => address.to_string(),
+                Bound::Unix(_) => "localhost".to_owned(),
+            },
+            |authority| authority.to_string(),
+        );
+        Ok(Self(format!("{scheme}://{authority}")))
     }
 }

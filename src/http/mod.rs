@@ -2,6 +2,7 @@
 
 mod base_url;
 mod body;
+mod client;
 mod files;
 mod form;
 mod operate;
@@ -15,7 +16,6 @@ mod v1;
 mod view;
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -50,7 +50,8 @@ use crate::{
 use problem::Problem;
 use request_id::RequestId;
 
-pub use serve::{ServeOptions, serve};
+pub use body::Pace;
+pub use serve::{Bound, Clients, Listener, Place, ServeOptions, Tls, TlsError, serve};
 
 /// What the handlers work with.
 pub struct Site {
@@ -59,11 +60,11 @@ pub struct Site {
     /// Named sets of options.
     pub presets: Presets,
     /// What is listened on: the base of absolute URLs when a request names no usable host.
-    pub address: SocketAddr,
+    pub address: Bound,
     /// Base of absolute URLs, if configured.
     pub public_url: Option<String>,
-    /// Longest wait for the next bytes of a body.
-    pub body_idle_timeout: Duration,
+    /// How slow a body may come.
+    pub pace: Pace,
     /// Free bytes below which uploads are refused.
     pub disk_reserve_bytes: u64,
     /// Where uploads are staged.
@@ -86,6 +87,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// One permit an upload that is being received.
     pub uploads: Arc<Semaphore>,
+    /// Uploads being received, by client.
+    pub uploads_by_client: Clients,
     /// How many permits `uploads` has in all.
     pub max_uploads_in_flight: usize,
     /// Turns true when the service stops.
@@ -151,10 +154,8 @@ type App = Arc<Site>;
 pub fn router(site: Arc<Site>) -> Router {
     let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     routes
-        .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
-        .method_not_allowed_fallback(|State(site), request| {
-            refuse(site, request, Code::MethodNotAllowed, "this path does not take this method")
-        })
+        .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "this path does not take this method"))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
         .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
@@ -173,12 +174,6 @@ pub fn router(site: Arc<Site>) -> Router {
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(site)
-}
-
-/// A refusal whose body is drained, so that it arrives.
-async fn refuse(site: App, request: Request, code: Code, detail: &'static str) -> Problem {
-    body::drain(body::stream(request.into_body(), site.body_idle_timeout));
-    Problem::new(code, detail)
 }
 
 /// Times each request under its route's pattern, so that ids do not become metric labels.
