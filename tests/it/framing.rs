@@ -127,7 +127,7 @@ async fn expecting(server: &Server, method: &str, path: &str, headers: &[&str]) 
     wire.write(&head(method, path, &[headers, &["Expect: 100-continue"]].concat())).await;
     let mut all = Vec::new();
     // The answer is there before the connection is closed, which the service does when we do not.
-    while answer_of(&all).is_none() {
+    while !all.ends_with(b"}") {
         let read = timeout(DEADLINE, wire.0.read_buf(&mut all)).await.expect("answers in time").expect("answers");
         assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&all));
     }

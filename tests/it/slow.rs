@@ -39,7 +39,7 @@ async fn trickle(server: &Server, pause: Duration) -> (crate::support::wire::Ans
         }
     });
     let mut all = Vec::new();
-    while answer_of(&all).is_none() {
+    while !all.ends_with(b"}") {
         let read = timeout(DEADLINE, reader.read_buf(&mut all)).await.expect("answers in time").expect("answers");
         assert_ne!(read, 0, "closed without an answer");
     }

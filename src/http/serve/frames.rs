@@ -134,11 +134,16 @@ mod tests {
     fn time_and_what_was_sent_earn_frames() {
         const PING: u8 = 6;
         let ping = frame(PING, &[0; 8]);
-        let mut frames = begun();
-        let mut send = |n: usize, now_ms: u64, sent: u64| (0..n).take_while(|_| frames.feed(&ping, now_ms, sent)).count();
-        assert_eq!(send(20_000, 0, 0), 10_000);
-        assert_eq!(send(20_000, 10_000, 0), 2000);
-        assert_eq!(send(20_000, 10_000, 1 << 20), 2048);
-        assert_eq!(send(20_000, 1 << 40, 0), 10_000, "never more than the budget");
+        // How many pass after all that came for nothing has been used up.
+        let then = |now_ms: u64, sent_bytes: u64| {
+            let mut frames = begun();
+            assert!((0..10_000).all(|_| frames.feed(&ping, 0, 0)));
+            (0..20_000).take_while(|_| frames.feed(&ping, now_ms, sent_bytes)).count()
+        };
+        assert_eq!(then(0, 0), 0);
+        assert_eq!(then(10_000, 0), 2000);
+        assert_eq!(then(0, 1 << 20), 2048);
+        assert_eq!(then(10_000, 1 << 20), 4048);
+        assert_eq!(then(1 << 40, 0), 10_000, "never more than the budget");
     }
 }
