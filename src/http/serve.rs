@@ -57,9 +57,10 @@ const H2_SEND_BUFFER_BYTES: usize = 256 << 10;
 const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const H2_MAX_STREAMS: u32 = 100;
 const H2_MAX_HEADER_LIST_BYTES: u32 = 16 << 10;
-/// Streams reset before they were accepted, and streams we reset for the client's errors, in a connection's life.
+/// Streams reset before they were accepted; and streams we reset for the client's errors in a connection's life, to which
+/// belong those a client opens beyond the limit before it knows it.
 const H2_MAX_PENDING_RESETS: usize = 20;
-const H2_MAX_ERROR_RESETS: usize = 100;
+const H2_MAX_ERROR_RESETS: usize = 1024;
 
 /// Pause after a failed accept: out of descriptors, mostly. Connections end meanwhile; without it the loop would only burn
 /// the core.

@@ -217,6 +217,9 @@ async fn many_uploads_over_one_http2_connection_all_come_through() {
     let server = Server::start().await;
     let (send, connection) = http2(&server, 1 << 16).await;
     let photo = Bytes::from(pictures::small_jpeg(5));
+    // The answer comes behind the service's settings: from then on the client keeps to a hundred streams.
+    let (answer, _) = send.clone().ready().await.expect("ready").send_request(get(&server, "/healthz"), true).expect("sends");
+    assert_eq!(timeout(DEADLINE, answer).await.expect("in time").expect("answers").status(), 200);
     let mut answers = Vec::new();
     for n in 0..200 {
         let mut send = timeout(DEADLINE, send.clone().ready()).await.expect("in time").expect("ready");
