@@ -1,10 +1,11 @@
 //! What comes over HTTP/1 is read in one way or refused; a body is asked for only when it is wanted; a refusal arrives.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
-use http::Method;
+use http::{Method, Request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
 
@@ -216,6 +217,33 @@ async fn a_refusal_reaches_a_client_that_writes_before_it_reads() {
         let answer = write_then_read(&server, "PUT", "/v1/images/a.jpg", "X: y", BYTES).await;
         answer.expect("an answer").problem(503, "queue_full");
     }
+    server.finish().await;
+}
+
+/// Over HTTP/2 the rest of a refused body is taken and dropped: many clients take a reset stream for a failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_over_http2_lets_the_client_finish() {
+    const BYTES: usize = 3 << 20;
+    let server = Server::start().await;
+    let stream = TcpStream::connect(server.address).await.expect("connects");
+    let (mut send, connection) = h2::client::handshake(stream).await.expect("speaks HTTP/2");
+    let connection = tokio::spawn(connection);
+    for (method, path, status) in [("PUT", "/v1/images/a.jpg", 415), ("POST", "/v1/nowhere", 404), ("PUT", "/v1/images/a.jpg?widht=3", 400)]
+    {
+        let request = Request::builder().method(method).uri(format!("{}{path}", server.base())).body(()).expect("a request");
+        let (answer, mut body) = send.send_request(request, false).expect("sends");
+        let mut left = BYTES;
+        while left > 0 {
+            body.reserve_capacity(left.min(64 << 10));
+            let granted =
+                timeout(DEADLINE, poll_fn(|cx| body.poll_capacity(cx))).await.expect("in time").expect("is not reset").expect("room");
+            let piece = granted.min(left);
+            left -= piece;
+            body.send_data(vec![0xff; piece].into(), left == 0).expect("is not reset");
+        }
+        assert_eq!(timeout(DEADLINE, answer).await.expect("in time").expect("answers").status(), status, "{method} {path}");
+    }
+    connection.abort();
     server.finish().await;
 }
 

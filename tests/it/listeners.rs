@@ -127,7 +127,7 @@ async fn tls_serves_both_versions_and_takes_up_new_certificates() {
 async fn handshakes_that_do_not_come_are_given_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let trusted = certify(folder.path());
-    let server = with_tls(folder.path(), &["--header-timeout", "300ms"]);
+    let server = with_tls(folder.path(), &["--header-timeout", "3s"]);
     let mut silent = Wire::open(server.address).await;
     silent.write(b"\x16\x03\x01\x02\x00").await;
     let mut rest = Vec::new();
