@@ -3,28 +3,24 @@
 use std::{
     fs::{File, TryLockError},
     future::Future,
-    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::{
     catalog::{Catalog, sqlite::SqliteCatalog},
     clock::{Clock, FlooredIds, IdSource, SystemClock},
     compute::{self, Compute},
-    config::Config,
+    config::{Config, Listen},
     deliver::Deliver,
     erase::{self, Eraser},
     follow::Follow,
-    http::{Edge, ServeOptions, Site, router, serve},
+    http::{Bound, Clients, Edge, Listener, Pace, ServeOptions, Site, Tls, router, serve},
     ingest::Committer,
     queue::{self, Queue},
     store::{BlobStore, LocalStore, StagingDir, make_folder},
@@ -40,8 +36,8 @@ const MAX_CRASHES: u32 = 3;
 
 /// A service that is ready to serve: recovered, bound, not yet accepting.
 pub struct App {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    address: Bound,
     site: Arc<Site>,
     queue: Queue,
     catalog: Arc<SqliteCatalog>,
@@ -134,14 +130,21 @@ impl App {
         });
         let (stop, stopping) = watch::channel(false);
         let max_uploads_in_flight = config.server.max_uploads_in_flight as usize;
-        let listener =
-            TcpListener::bind(config.server.listen).await.with_context(|| format!("cannot listen on {}", config.server.listen))?;
-        let address = listener.local_addr().context("cannot tell the address")?;
+        let tls = match &config.server.tls {
+            Some(files) => Some(Arc::new(Tls::open(&files.certificate, &files.key).context("cannot use TLS")?)),
+            None => None,
+        };
+        let listener = match &config.server.listen {
+            Listen::Tcp(address) => Listener::tcp(address).await,
+            Listen::Unix(path) => Listener::unix(path).await,
+        };
+        let listener = listener.with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let address = listener.bound().clone();
         let site = Arc::new(Site {
             limits,
             presets: config.presets.clone(),
-            edge: Edge::new(config.server.edge.clone(), Some(address)),
-            body_idle_timeout: config.server.body_idle_timeout,
+            edge: Edge::new(config.server.edge.clone(), address.tcp()),
+            pace: Pace { idle: config.server.body_idle_timeout, total: config.server.body_timeout, min_rate: config.server.min_body_rate },
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
             staging,
             deliver,
@@ -155,14 +158,22 @@ impl App {
             metrics,
             uploads: Arc::new(Semaphore::new(max_uploads_in_flight)),
             max_uploads_in_flight,
+            uploads_by_client: Clients::new(config.server.max_uploads_per_client),
             stopping,
             started,
             disk: Default::default(),
             catalog_health: Default::default(),
         });
+        let proxies = config.server.edge.trusted_proxies.clone();
         let options = ServeOptions {
             max_connections: connections_for(config.server.max_connections, raise_descriptor_limit()),
+            clients: Clients::new(config.server.max_connections_per_client),
+            is_proxy: Arc::new(move |ip| proxies.as_ref().is_some_and(|proxies| proxies.contains(ip))),
+            tls,
             header_timeout: config.server.header_timeout,
+            idle_timeout: config.server.idle_timeout,
+            write_timeout: config.server.write_timeout,
+            min_rate: config.server.min_body_rate,
             grace: config.server.shutdown_grace,
         };
         Ok(Self { listener, address, site, queue, catalog, clock, repair, options, stop, _lock: lock })
@@ -170,8 +181,18 @@ impl App {
 
     /// The address that was bound.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Bound {
+        &self.address
+    }
+
+    /// The same as a URL; for a Unix socket, which has none, `unix:` and its path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match (&self.address, &self.options.tls) {
+            (Bound::Tcp(address), None) => format!("http://{address}"),
+            (Bound::Tcp(address), Some(_)) => format!("https://{address}"),
+            (Bound::Unix(_), _) => self.address.to_string(),
+        }
     }
 
     /// Serves until `shutdown` resolves, then stops: no new connections, running requests and jobs within the grace,

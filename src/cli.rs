@@ -61,11 +61,15 @@ impl Cli {
 /// What is printed when the service is up: the address first, then three lines to paste.
 #[must_use]
 pub fn greeting(url: &str) -> String {
+    let (curl, base) = match url.strip_prefix("unix:") {
+        Some(path) => (format!("curl --unix-socket {path}"), "http://localhost"),
+        None => ("curl".to_owned(), url),
+    };
     format!(
         "pixmill listening on {url}\n\n  \
-         curl -F file=@photo.jpg {url}/v1/images\n  \
-         curl -F file=@photo.jpg -F 'variant=small=rs:fit:640:640/f:webp' {url}/v1/images\n  \
-         curl -F file=@photo.jpg -F w=640 -F gray=1 {url}/v1/process -o small.jpg\n"
+         {curl} -F file=@photo.jpg {base}/v1/images\n  \
+         {curl} -F file=@photo.jpg -F 'variant=small=rs:fit:640:640/f:webp' {base}/v1/images\n  \
+         {curl} -F file=@photo.jpg -F w=640 -F gray=1 {base}/v1/process -o small.jpg\n"
     )
 }
 

@@ -54,7 +54,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::start(config).await?;
     let prefix = config.server.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
-    let own = format!("http://{}{prefix}", app.address());
+    let own = format!("{}{prefix}", app.url());
     let url = config.server.edge.public_url.as_ref().map_or_else(|| own.clone(), ToString::to_string);
     let mut out = std::io::stdout();
     let text = greeting(&own);

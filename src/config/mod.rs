@@ -2,15 +2,17 @@
 //!
 //! Knows the options of other rooms, and no other room knows where its options came from.
 
+mod listen;
 mod settings;
 mod size;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use image_pipeline::{Limits, Presets};
 
 use crate::{http::EdgeOptions, ingest::IngestLimits};
 
+pub use listen::Listen;
 pub use settings::Settings;
 pub use size::{ByteSize, Span};
 
@@ -52,19 +54,42 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Address to listen on; port 0 picks one.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// TLS, if it ends here.
+    pub tls: Option<TlsFiles>,
     /// Who may speak to the service, and under which name.
     pub edge: EdgeOptions,
     /// Connections served at once; more wait in the kernel's line.
     pub max_connections: u32,
+    /// Connections served at once for each client; more are refused with 429.
+    pub max_connections_per_client: u32,
     /// Uploads being received at once; more are refused with 503.
     pub max_uploads_in_flight: u32,
-    /// Longest wait for a request's head.
+    /// Uploads being received at once from each client; more are refused with 429.
+    pub max_uploads_per_client: u32,
+    /// Longest time for a TLS handshake, and for a request's head.
     pub header_timeout: Duration,
     /// Longest wait for the next byte of a body.
     pub body_idle_timeout: Duration,
+    /// Longest time for a whole body.
+    pub body_timeout: Duration,
+    /// Fewest bytes a second of a body, and of an answer that waits to be taken.
+    pub min_body_rate: u64,
+    /// Longest time in which a client takes less of an answer than that.
+    pub write_timeout: Duration,
+    /// Longest time a connection stays open without a request.
+    pub idle_timeout: Duration,
     /// How long running requests and jobs may go on after SIGTERM.
     pub shutdown_grace: Duration,
+}
+
+/// A certificate chain and its key, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The chain, our own certificate first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// Where bytes and rows live.
@@ -116,9 +141,19 @@ impl Config {
         for (name, options) in s.presets() {
             presets = presets.with(&name, &options).map_err(|e| ConfigError(format!("preset {name}: {e}")))?;
         }
+        let tls = match (s.tls_cert, s.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError("tls-cert and tls-key belong together: give both or none".to_owned())),
+        };
+        let time = |name: &str, given: Option<Span>, default_s: u64| match given.map_or(Duration::from_secs(default_s), Span::duration) {
+            Duration::ZERO => Err(ConfigError(format!("{name} is 0, more is needed"))),
+            time => Ok(time),
+        };
         Ok(Self {
             server: Server {
-                listen: s.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+                listen: s.listen.unwrap_or_else(|| Listen::Tcp("127.0.0.1:8080".to_owned())),
+                tls,
                 edge: EdgeOptions {
                     public_url: read("public-url", s.public_url)?,
                     path_prefix: read("path-prefix", s.path_prefix)?,
@@ -127,9 +162,15 @@ impl Config {
                     cors_origins: read("cors-origins", s.cors_origins)?,
                 },
                 max_connections: s.max_connections.unwrap_or(4096),
+                max_connections_per_client: s.max_connections_per_client.unwrap_or(512),
                 max_uploads_in_flight: s.max_uploads_in_flight.unwrap_or(256),
-                header_timeout: s.header_timeout.map_or(Duration::from_secs(30), Span::duration),
-                body_idle_timeout: s.body_idle_timeout.map_or(Duration::from_secs(30), Span::duration),
+                max_uploads_per_client: s.max_uploads_per_client.unwrap_or(128),
+                header_timeout: time("header-timeout", s.header_timeout, 30)?,
+                body_idle_timeout: time("body-idle-timeout", s.body_idle_timeout, 30)?,
+                body_timeout: time("body-timeout", s.body_timeout, 3600)?,
+                min_body_rate: s.min_body_rate.map_or(1024, ByteSize::bytes),
+                write_timeout: time("write-timeout", s.write_timeout, 30)?,
+                idle_timeout: time("idle-timeout", s.idle_timeout, 75)?,
                 shutdown_grace: s.shutdown_grace.map_or(Duration::from_secs(20), Span::duration),
             },
             storage: Storage {
@@ -224,7 +265,14 @@ mod tests {
     #[test]
     fn contradictions_and_unknown_names_are_errors() {
         assert!(Settings::from_toml("wrokers = 3").is_err());
-        for text in ["workers = 0", "memory-budget = \"1 MiB\"", "max-file-bytes = 10\nmax-request-bytes = 5", "public-url = \"x\""] {
+        for text in [
+            "workers = 0",
+            "memory-budget = \"1 MiB\"",
+            "max-file-bytes = 10\nmax-request-bytes = 5",
+            "public-url = \"x\"",
+            "tls-cert = \"x\"",
+            "idle-timeout = \"0s\"",
+        ] {
             let settings = Settings::from_toml(text).expect("parses");
             assert!(Config::resolve(settings).is_err(), "{text}");
         }

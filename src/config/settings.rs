@@ -1,10 +1,10 @@
 //! Every setting once: its flag, its environment variable, its name in the file.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Config, ConfigError, LogFormat, Span};
+use super::{ByteSize, Config, ConfigError, Listen, LogFormat, Span};
 
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $field:ident : $ty:ty, $env:literal, $value:literal, |$config:ident| $effective:expr;)+) => {
@@ -49,8 +49,12 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:8080]
-    listen: SocketAddr, "PIXMILL_LISTEN", "ADDR", |c| Some(c.server.listen);
+    /// Address to listen on, host:port or unix:/path; port 0 picks a free one [default: 127.0.0.1:8080]
+    listen: Listen, "PIXMILL_LISTEN", "ADDR", |c| Some(c.server.listen.clone());
+    /// Certificate chain in PEM, for TLS; taken up again when it changes and on SIGHUP
+    tls_cert: PathBuf, "PIXMILL_TLS_CERT", "FILE", |c| c.server.tls.as_ref().map(|tls| tls.certificate.clone());
+    /// Its private key in PEM
+    tls_key: PathBuf, "PIXMILL_TLS_KEY", "FILE", |c| c.server.tls.as_ref().map(|tls| tls.key.clone());
     /// Folder for originals, results and the catalog [default: ./uploads]
     data_dir: PathBuf, "PIXMILL_DATA_DIR", "DIR", |c| Some(c.storage.data_dir.clone());
     /// Base of the URLs in answers [default: what the request was sent to, if believed]
@@ -83,8 +87,12 @@ settings! {
     disk_reserve_bytes: ByteSize, "PIXMILL_DISK_RESERVE_BYTES", "SIZE", |c| Some(ByteSize(c.storage.disk_reserve_bytes));
     /// Connections served at once [default: 4096]
     max_connections: u32, "PIXMILL_MAX_CONNECTIONS", "N", |c| Some(c.server.max_connections);
+    /// Connections served at once for each client (IPv6: each /64) [default: 512]
+    max_connections_per_client: u32, "PIXMILL_MAX_CONNECTIONS_PER_CLIENT", "N", |c| Some(c.server.max_connections_per_client);
     /// Uploads received at once [default: 256]
     max_uploads_in_flight: u32, "PIXMILL_MAX_UPLOADS_IN_FLIGHT", "N", |c| Some(c.server.max_uploads_in_flight);
+    /// Uploads received at once from each client (IPv6: each /64) [default: 128]
+    max_uploads_per_client: u32, "PIXMILL_MAX_UPLOADS_PER_CLIENT", "N", |c| Some(c.server.max_uploads_per_client);
     /// Waiting jobs above which uploads are refused [default: 100000]
     max_queued_jobs: u64, "PIXMILL_MAX_QUEUED_JOBS", "N", |c| Some(c.pool.max_queued_jobs);
     /// Requests that may wait for the pool at once [default: 64]
@@ -93,10 +101,18 @@ settings! {
     max_attempts: u32, "PIXMILL_MAX_ATTEMPTS", "N", |c| Some(c.pool.max_attempts);
     /// Longest time a job may hold a core [default: 60s]
     job_deadline: Span, "PIXMILL_JOB_DEADLINE", "TIME", |c| Some(Span(c.pool.job_deadline));
-    /// Longest wait for a request's head [default: 30s]
+    /// Longest time for a TLS handshake, and for a request's head [default: 30s]
     header_timeout: Span, "PIXMILL_HEADER_TIMEOUT", "TIME", |c| Some(Span(c.server.header_timeout));
     /// Longest wait for the next bytes of a body [default: 30s]
     body_idle_timeout: Span, "PIXMILL_BODY_IDLE_TIMEOUT", "TIME", |c| Some(Span(c.server.body_idle_timeout));
+    /// Longest time for a whole body [default: 1h]
+    body_timeout: Span, "PIXMILL_BODY_TIMEOUT", "TIME", |c| Some(Span(c.server.body_timeout));
+    /// Fewest bytes a second of a body we wait for, or of an answer the client asked for; 0 for any [default: 1KiB]
+    min_body_rate: ByteSize, "PIXMILL_MIN_BODY_RATE", "SIZE", |c| Some(ByteSize(c.server.min_body_rate));
+    /// Longest time in which a client takes less of an answer than that rate [default: 30s]
+    write_timeout: Span, "PIXMILL_WRITE_TIMEOUT", "TIME", |c| Some(Span(c.server.write_timeout));
+    /// Longest time a connection stays open without a request [default: 75s]
+    idle_timeout: Span, "PIXMILL_IDLE_TIMEOUT", "TIME", |c| Some(Span(c.server.idle_timeout));
     /// How long running work may go on after SIGTERM [default: 20s]
     shutdown_grace: Span, "PIXMILL_SHUTDOWN_GRACE", "TIME", |c| Some(Span(c.server.shutdown_grace));
     /// How log lines look: human or json [default: human]

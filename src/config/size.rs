@@ -84,6 +84,7 @@ impl fmt::Display for Span {
     }
 }
 
+/// For types that are written as text in files; numbers are read as their text.
 macro_rules! text_in_files {
     ($name:ident, $expected:literal) => {
         impl Serialize for $name {
@@ -117,6 +118,8 @@ macro_rules! text_in_files {
 }
 text_in_files!(ByteSize, "a size such as 1048576 or \"1MiB\"");
 text_in_files!(Span, "a length of time such as \"30s\"");
+
+pub(super) use text_in_files;
 
 #[cfg(test)]
 mod tests {

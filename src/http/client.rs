@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use http::Extensions;
 use ipnet::IpNet;
 
 use super::peer::Peer;
@@ -10,6 +11,12 @@ use super::peer::Peer;
 /// one; what came over a Unix socket has none unless the proxy behind it says so. Never an IPv4 address in IPv6's clothes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Client(pub(crate) IpAddr);
+
+/// The address limits are counted by; `None` where there is none (a Unix socket, and no proxy that tells).
+pub(crate) fn client_of(extensions: &Extensions) -> Option<IpAddr> {
+    let told = extensions.get::<Client>().map(|client| client.0);
+    told.or_else(|| extensions.get::<Peer>().and_then(|peer| peer.remote))
+}
 
 /// `--trusted-proxies`: networks, and `unix` for whoever may open our Unix socket. None by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

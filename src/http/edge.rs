@@ -28,7 +28,7 @@ use super::{
     origin::{self, AllowedOrigins, Origin, Scheme},
     peer::Peer,
     prefix::{PathPrefix, PublicUrl},
-    refuse,
+    problem::Problem,
 };
 
 /// Probes come under odd names, and ask for no secrets.
@@ -235,7 +235,7 @@ pub(super) async fn admit(State(site): State<App>, mut request: Request, next: N
         Ok(Verdict::Redirect(location)) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
         Err(refusal) => {
             site.metrics.refused(refusal.code.as_str());
-            refuse(site, request, refusal.code, refusal.detail).await.into_response()
+            Problem::from(refusal).into_response()
         }
     }
 }

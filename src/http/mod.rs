@@ -48,7 +48,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use image_pipeline::Presets;
 use tokio::sync::{Semaphore, watch};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
@@ -70,13 +70,14 @@ use crate::{
 use problem::Problem;
 use request_id::RequestId;
 
+pub use body::Pace;
 pub use client::TrustedProxies;
 pub use edge::{Edge, EdgeOptions};
 pub use hosts::AllowedHosts;
 pub use openapi::openapi_json;
 pub use origin::AllowedOrigins;
 pub use prefix::{PathPrefix, PublicUrl};
-pub use serve::{ServeOptions, serve};
+pub use serve::{Bound, Clients, Listener, Place, ServeOptions, Tls, TlsError, serve};
 
 /// What the handlers work with.
 pub struct Site {
@@ -86,8 +87,8 @@ pub struct Site {
     pub presets: Presets,
     /// Who may speak to us, and under which name.
     pub edge: Edge,
-    /// Longest wait for the next bytes of a body.
-    pub body_idle_timeout: Duration,
+    /// How slow a body may come.
+    pub pace: Pace,
     /// Free bytes below which uploads are refused.
     pub disk_reserve_bytes: u64,
     /// Where uploads are staged.
@@ -112,6 +113,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// One permit an upload that is being received.
     pub uploads: Arc<Semaphore>,
+    /// Uploads being received, by client.
+    pub uploads_by_client: Clients,
     /// How many permits `uploads` has in all.
     pub max_uploads_in_flight: usize,
     /// Turns true when the service stops.
@@ -181,10 +184,8 @@ pub fn router(site: Arc<Site>) -> Router {
     let routes =
         Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
     let routes = routes
-        .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
-        .method_not_allowed_fallback(|State(site), request| {
-            refuse(site, request, Code::MethodNotAllowed, "this path does not take this method")
-        })
+        .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "this path does not take this method"))
         .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
         .with_state(Arc::clone(&site));
     let cors = site.edge.options.cors_origins.as_ref().map(cors::layer);
@@ -213,18 +214,6 @@ pub fn router(site: Arc<Site>) -> Router {
         )
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(request_id::assign))
-}
-
-/// A refusal whose body is drained, so that it arrives.
-async fn refuse(site: App, request: Request, code: Code, detail: impl Into<String>) -> Problem {
-    let problem = Problem::new(code, detail);
-    let (version, body) = (request.version(), request.into_body());
-    if axum::body::HttpBody::is_end_stream(&body) {
-        return problem;
-    }
-    body::drain(body::stream(body, site.body_idle_timeout));
-    // The client may still be sending; the connection cannot be used for another request before that ends.
-    if version < Version::HTTP_2 { problem.with_header(header::CONNECTION, HeaderValue::from_static("close")) } else { problem }
 }
 
 /// Times each request under its route's pattern, so that ids do not become metric labels.

@@ -7,6 +7,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use tracing::error;
 
@@ -197,8 +198,8 @@ impl From<IngestError> for Problem {
         match error {
             IngestError::Refused(refusal) => refusal.into(),
             // Nobody is left to read this; the status only shows in the trace.
-            IngestError::Aborted => Self::new(Code::BadRequest, "the body ended before it was complete"),
-            IngestError::TooSlow => Self::new(Code::TooSlow, "no data came for too long"),
+            IngestError::Aborted => Self::new(Code::BadRequest, "the body's framing is broken, or it ended before it was complete"),
+            IngestError::TooSlow => Self::new(Code::TooSlow, "the body came too slowly or took too long"),
             IngestError::Full(cause) => {
                 error!(error = %cause, "no room in staging");
                 Self::new(Code::DiskFull, "there is no room left to take this in")
@@ -251,6 +252,26 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     // Strings, numbers and lists of them: nothing that JSON cannot say.
     *response.body_mut() = axum::body::Body::from(serde_json::to_vec(&members).unwrap_or_default());
     response
+}
+
+/// A problem as bytes for the wire, for refusals made before there is a request; the connection ends behind it.
+/// `date` is a whole header line.
+pub(crate) fn wire_answer(code: Code, detail: &str, date: Option<&str>) -> Bytes {
+    let problem = Problem::new(code, detail);
+    let id = RequestId::new();
+    let mut members = problem.members();
+    members.instance = Some(id.urn());
+    let body = serde_json::to_string(&members).unwrap_or_default();
+    let mut text = format!("HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n", problem.0.status);
+    if let Some(seconds) = problem.0.retry_after_s {
+        text.push_str(&format!("retry-after: {seconds}\r\n"));
+    }
+    if let Some(date) = date {
+        text.push_str(&format!("{date}\r\n"));
+    }
+    text.push_str(&format!("x-content-type-options: nosniff\r\nx-request-id: {id}\r\nconnection: close\r\n"));
+    text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    text.into()
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use uuid::Uuid;
 pub(crate) struct RequestId(Uuid);
 
 impl RequestId {
+    pub(crate) fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
     /// As the `instance` of a problem.
     pub(crate) fn urn(self) -> String {
         self.0.urn().to_string()
@@ -23,7 +27,7 @@ impl std::fmt::Display for RequestId {
 
 /// Gives the request an id and its answer the header.
 pub(crate) async fn assign(mut request: Request, next: Next) -> Response {
-    let id = RequestId(Uuid::now_v7());
+    let id = RequestId::new();
     request.extensions_mut().insert(id);
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {

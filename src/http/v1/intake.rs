@@ -1,12 +1,12 @@
 //! What every endpoint that takes a body does first: refuse cheaply, then stage what comes, and let refusals arrive.
 
 use axum::extract::Request;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{Code, Refusal},
-    http::{App, body, form, problem::Problem},
+    http::{App, Place, body, client, form, problem::Problem},
     ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
 };
 
@@ -25,35 +25,34 @@ pub(super) struct Intake {
     /// The client's key against sending twice.
     pub(super) idempotency_key: Option<String>,
     /// Held until the request is answered.
+    _admission: Admission,
+}
+
+/// What an upload holds while it is received: its place among all, and among its client's.
+struct Admission {
     _permit: OwnedSemaphorePermit,
+    _place: Option<Place>,
 }
 
 /// Admits the request and stages its body.
 ///
 /// # Errors
-/// A problem, ready to be sent; the rest of the body is then drained in the background.
+/// A problem, ready to be sent. What is left of the body is not looked at: over HTTP/1 a client that waits for 100 Continue
+/// is never asked for it.
 ///
 /// # Cancel safety
 /// Dropped at any point it leaves no file.
 pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>) -> Result<Intake, Problem> {
     let (head, body) = request.into_parts();
-    let mut body = body::stream(body, site.body_idle_timeout);
-    let result = async {
-        let permit = admit(site, &head.headers)?;
-        let idempotency_key = idempotency_key(&head.headers)?;
-        let fields = query_pairs(&head.uri)?;
-        // What the query says wrongly need not wait for the body.
-        form::read(&fields, &site.presets, None)?;
-        let mut intake = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
-        intake.fields.extend(fields);
-        Ok(Intake { files: intake.files, fields: intake.fields, idempotency_key, _permit: permit })
-    }
-    .await;
-    result.map_err(|problem: Problem| {
-        body::drain(body);
-        // The client may still be sending; the connection cannot be used for another request before that ends.
-        if head.version < Version::HTTP_2 { problem.with_header(header::CONNECTION, HeaderValue::from_static("close")) } else { problem }
-    })
+    let mut body = body::stream(body, site.pace);
+    let admission = admit(site, &head)?;
+    let idempotency_key = idempotency_key(&head.headers)?;
+    let fields = query_pairs(&head.uri)?;
+    // What the query says wrongly need not wait for the body.
+    form::read(&fields, &site.presets, None)?;
+    let mut form = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
+    form.fields.extend(fields);
+    Ok(Intake { files: form.files, fields: form.fields, idempotency_key, _admission: admission })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -88,11 +87,19 @@ fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-fn admit(site: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
-    admit_head(site, headers)?;
-    site.uploads.clone().try_acquire_owned().map_err(|_| {
+fn admit(site: &App, head: &Parts) -> Result<Admission, Problem> {
+    admit_head(site, &head.headers)?;
+    let place = match client::client_of(&head.extensions) {
+        None => None,
+        Some(address) => Some(site.uploads_by_client.enter(address).ok_or_else(|| {
+            let limit = site.uploads_by_client.limit();
+            Problem::new(Code::RateLimited, format!("{limit} uploads of this client are being received, which is the limit"))
+        })?),
+    };
+    let permit = site.uploads.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Code::QueueFull, format!("{} uploads are being received, which is the limit", site.max_uploads_in_flight))
-    })
+    })?;
+    Ok(Admission { _permit: permit, _place: place })
 }
 
 async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut BodyStream, raw_name: Option<&str>) -> Result<Form, Problem> {

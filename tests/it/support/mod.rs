@@ -20,6 +20,7 @@ use pixmill::{
     catalog::{Catalog, Voided, sqlite::SqliteCatalog},
     clock::{Clock, SystemClock},
     config::{Config, Settings},
+    http::Bound,
     store::{BlobStore, LocalStore},
 };
 use serde_json::Value;
@@ -69,7 +70,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// Settings of a small service on a free port.
 pub(crate) fn small(data_dir: &Path) -> Settings {
     let mut settings = Settings::default();
-    settings.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    settings.listen = Some("127.0.0.1:0".parse().expect("an address"));
     settings.data_dir = Some(data_dir.to_owned());
     settings.workers = Some(2);
     settings.memory_budget = Some("512MiB".parse().expect("a size"));
@@ -103,7 +104,7 @@ impl Server {
         tune(&mut settings);
         let config = Config::resolve(settings).expect("settings are valid");
         let app = App::start(&config).await.expect("starts");
-        let address = app.address();
+        let Bound::Tcp(address) = *app.address() else { panic!("listens on {}", app.address()) };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async {
             let _ = stopped.await;

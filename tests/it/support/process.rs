@@ -54,12 +54,15 @@ impl Process {
         });
         let line = line.recv_timeout(DEADLINE).expect("a line in time").and_then(Result::ok);
         let Some(line) = line else { panic!("ended before it served: {}", std::fs::read_to_string(&log).unwrap_or_default()) };
-        let address =
-            line.strip_prefix("pixmill listening on http://").expect("the first line says the address").parse().expect("an address");
+        let (_, address) = line
+            .strip_prefix("pixmill listening on ")
+            .and_then(|url| url.split_once("://"))
+            .unwrap_or_else(|| panic!("the first line says the address: {line}"));
+        let address = address.parse().expect("an address");
         Self { child, address, log }
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
@@ -69,8 +72,12 @@ impl Process {
         self.child.wait().expect("ends");
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("a process of ours");
+    }
+
     pub(crate) fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).expect("a process of ours");
+        self.signal(Signal::TERM);
     }
 
     /// Waits for its end.
