@@ -18,10 +18,11 @@ use tracing::{info, warn};
 
 use crate::{
     catalog::{Catalog, sqlite::SqliteCatalog},
-    clock::{Clock, IdSource, RandomIds, SystemClock},
+    clock::{Clock, FlooredIds, IdSource, SystemClock},
     compute::{self, Compute},
     config::Config,
     deliver::Deliver,
+    erase::{self, Eraser},
     follow::Follow,
     http::{ServeOptions, Site, router, serve},
     ingest::Committer,
@@ -44,7 +45,8 @@ pub struct App {
     site: Arc<Site>,
     queue: Queue,
     catalog: Arc<SqliteCatalog>,
-    sweep: upkeep::OrphanSweep,
+    clock: Arc<dyn Clock>,
+    repair: upkeep::Repair,
     options: ServeOptions,
     stop: watch::Sender<bool>,
     /// Held while the service lives: no other process may use the data folder.
@@ -65,7 +67,9 @@ impl App {
         let store = LocalStore::open(root.join("blobs")).context("cannot use the blob folder")?;
         let catalog = Arc::new(SqliteCatalog::open(&root.join("catalog.db")).await.context("cannot use the catalog")?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
+        // What carries an earlier time was made by an earlier process; see `upkeep::Repair`.
+        let floor = clock.now();
+        let ids: Arc<dyn IdSource> = Arc::new(FlooredIds::from(floor));
         let voided = catalog.void_leases(clock.now(), MAX_CRASHES).await.context("cannot recover jobs")?;
         if staged_left > 0 {
             info!(files = staged_left, "removed unfinished uploads of an earlier process");
@@ -74,7 +78,7 @@ impl App {
             info!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took up jobs of an earlier process");
         }
         let (store, rows): (Arc<dyn BlobStore>, Arc<dyn Catalog>) = (Arc::new(store), catalog.clone());
-        let sweep = upkeep::OrphanSweep::begin(Arc::clone(&store), Arc::clone(&rows)).await.context("cannot list stored blobs")?;
+        let repair = upkeep::Repair::new(Arc::clone(&store), Arc::clone(&rows), floor);
         let compute = Compute::start(compute::Options {
             workers: config.pool.workers,
             budget_bytes: config.pool.memory_budget_bytes,
@@ -119,6 +123,15 @@ impl App {
             config.pool.max_attempts,
             on_commit,
         );
+        let deliver = Arc::new(Deliver::new(Arc::clone(&rows), Arc::clone(&store)));
+        let eraser = Eraser::new(erase::Parts {
+            catalog: Arc::clone(&rows),
+            store: Arc::clone(&store),
+            queue: queue.clone(),
+            deliver: Arc::clone(&deliver),
+            follow: follow.clone(),
+            clock: Arc::clone(&clock),
+        });
         let (stop, stopping) = watch::channel(false);
         let max_uploads_in_flight = config.server.max_uploads_in_flight as usize;
         let listener =
@@ -132,7 +145,8 @@ impl App {
             body_idle_timeout: config.server.body_idle_timeout,
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
             staging,
-            deliver: Deliver::new(Arc::clone(&rows), Arc::clone(&store)),
+            deliver,
+            eraser,
             catalog: rows,
             store,
             committer,
@@ -152,7 +166,7 @@ impl App {
             header_timeout: config.server.header_timeout,
             grace: config.server.shutdown_grace,
         };
-        Ok(Self { listener, address, site, queue, catalog, sweep, options, stop, _lock: lock })
+        Ok(Self { listener, address, site, queue, catalog, clock, repair, options, stop, _lock: lock })
     }
 
     /// The address that was bound.
@@ -170,7 +184,7 @@ impl App {
         let grace = self.options.grace;
         let work = tokio::spawn(self.queue.run(self.stop.subscribe(), grace));
         let http = tokio::spawn(serve(self.listener, router(Arc::clone(&self.site)), self.options, self.stop.subscribe()));
-        let upkeep = tokio::spawn(upkeep::run(self.sweep, Arc::clone(&self.site.metrics)));
+        let upkeep = tokio::spawn(upkeep::run(self.repair, Arc::clone(&self.site.catalog), self.clock, Arc::clone(&self.site.metrics)));
         shutdown.await;
         info!("stopping: no new connections, {} s for what runs", grace.as_secs());
         self.stop.send_replace(true);

@@ -64,9 +64,29 @@ impl IdSource for RandomIds {
     }
 }
 
+/// Like [`RandomIds`], but no id carries a time before the floor, wherever the clock goes. So an id with a time before
+/// the floor was made by somebody else: with the start of the process as the floor, by an earlier process.
+#[derive(Clone, Copy, Debug)]
+pub struct FlooredIds(Timestamp);
+
+impl FlooredIds {
+    /// Ids of times from `floor` on.
+    #[must_use]
+    pub const fn from(floor: Timestamp) -> Self {
+        Self(floor)
+    }
+}
+
+impl IdSource for FlooredIds {
+    fn new_id(&self, now: Timestamp) -> Uuid {
+        RandomIds.new_id(now.max(self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::BlobId;
 
     #[test]
     fn ids_carry_the_time_and_differ() {
@@ -76,5 +96,13 @@ mod tests {
         assert_eq!(a.get_version_num(), 7);
         let (secs, nanos) = a.get_timestamp().expect("v7 has a time").to_unix();
         assert_eq!((secs, nanos / 1_000_000), (1_790_000_000, 123));
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_no_id_from_before_the_floor() {
+        let at = |now| BlobId::from_uuid(FlooredIds::from(Timestamp::from_millis(1_000)).new_id(Timestamp::from_millis(now)));
+        assert_eq!(at(999).made_at(), Timestamp::from_millis(1_000));
+        assert_eq!(at(-5).made_at(), Timestamp::from_millis(1_000));
+        assert_eq!(at(2_000).made_at(), Timestamp::from_millis(2_000));
     }
 }

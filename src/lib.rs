@@ -10,6 +10,7 @@ pub mod compute;
 pub mod config;
 pub mod deliver;
 pub mod domain;
+pub mod erase;
 pub mod follow;
 pub mod http;
 pub mod ingest;

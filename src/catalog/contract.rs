@@ -3,8 +3,11 @@
 //! Knows no back end: it goes through [`Catalog`] alone, with times it chooses itself. After every step of the work it
 //! counts all rows again and holds [`Catalog::totals`] against them.
 
+mod blobs;
 mod claims;
+mod deletion;
 mod leases;
+mod lists;
 mod uploads;
 
 use std::time::Duration;
@@ -12,8 +15,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Idempotency, JobDone, JobTiming, Lease, NewImage, NewJob, NewTask,
-    NewUpload, RejectedFile, Release, StoredVariant, TaskDone, TaskTiming, Totals, Voided,
+    Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Deletion, Erased, Idempotency, ImageView, JobDone, JobTiming, JobView,
+    Lease, NewImage, NewJob, NewTask, NewUpload, Page, RejectedFile, Release, StoredVariant, Subject, TaskDone, TaskTiming, Totals, Voided,
 };
 use crate::{
     clock::{IdSource as _, RandomIds},
@@ -28,7 +31,7 @@ use crate::{
 /// # Panics
 /// When the catalog breaks the contract; the message says where.
 pub async fn check(catalog: &dyn Catalog) {
-    let mut suite = Suite { catalog, uploads: Vec::new(), now: Timestamp::from_millis(1_790_000_000_000) };
+    let mut suite = Suite { catalog, uploads: Vec::new(), erased: Totals::default(), now: Timestamp::from_millis(1_790_000_000_000) };
     assert_eq!(suite.totals().await, Totals::default(), "the suite wants an empty catalog");
     suite.an_upload_reads_back().await;
     suite.unknown_ids_are_none().await;
@@ -56,6 +59,18 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.the_culprit_among_neighbours_fails_alone().await;
     suite.each_worker_has_neighbours_of_its_own().await;
     suite.live_blobs_are_told_from_others().await;
+    suite.lists_are_walked_newest_first().await;
+    suite.lists_are_each_owners_own_and_by_state().await;
+    suite.a_deleted_upload_leaves_tombstones_and_dead_blobs().await;
+    suite.deleting_spares_what_others_share().await;
+    suite.images_go_one_by_one_and_the_last_takes_the_upload().await;
+    suite.a_job_that_was_deleted_is_lost_to_its_worker().await;
+    suite.bytes_that_come_after_a_deletion_are_new().await;
+    suite.a_deleted_idempotency_key_is_free().await;
+    suite.tombstones_are_purged().await;
+    suite.missing_blobs_are_marked_once().await;
+    suite.a_fresh_blob_takes_the_place_of_a_lost_one().await;
+    suite.a_missing_result_is_made_again().await;
     suite.catalog.ping().await.expect("ping works");
 }
 
@@ -63,6 +78,8 @@ struct Suite<'c> {
     catalog: &'c dyn Catalog,
     /// All that were recorded, for counting again.
     uploads: Vec<UploadId>,
+    /// What those counted that were deleted since.
+    erased: Totals,
     now: Timestamp,
 }
 
@@ -125,6 +142,27 @@ fn image(variants: &[&str]) -> NewImage {
 /// The jobs of a claim, in its order.
 fn ids(claimed: &Claimed) -> Vec<JobId> {
     claimed.jobs.iter().map(|job| job.lease.job).collect()
+}
+
+/// Adds one image and its job.
+fn count(counted: &mut Totals, image: &ImageView, job: &JobView) {
+    counted.bytes_received += image.bytes;
+    counted.queued_jobs += u64::from(job.state == JobState::Queued);
+    counted.running_jobs += u64::from(job.state == JobState::Running);
+    assert_eq!(job.finished_at.is_some(), job.state.is_final(), "{job:?}");
+    for task in &job.tasks {
+        match task.state {
+            TaskState::Completed => counted.completed_tasks += 1,
+            TaskState::Failed => counted.failed_tasks += 1,
+            TaskState::Cancelled => counted.cancelled_tasks += 1,
+            TaskState::Queued | TaskState::Running => counted.pending_tasks += 1,
+        }
+        assert_eq!(task.result.is_some(), task.state == TaskState::Completed, "{task:?}");
+        if let (Some(timing), TaskState::Completed | TaskState::Failed) = (task.timing, task.state) {
+            let worked = timing.transform + timing.encode + timing.store;
+            counted.task_micros += u64::try_from(worked.as_micros()).expect("small");
+        }
+    }
 }
 
 fn stored() -> StoredVariant {
@@ -265,28 +303,12 @@ impl Suite<'_> {
 
     /// Counts everything again from the views.
     async fn recount(&self) {
-        let mut counted = Totals::default();
+        let mut counted = self.erased;
         for id in &self.uploads {
             let upload = self.catalog.upload(*id).await.expect("upload works").expect("the upload is there");
             counted.uploads += 1;
             for (image, job) in &upload.images {
-                counted.bytes_received += image.bytes;
-                counted.queued_jobs += u64::from(job.state == JobState::Queued);
-                counted.running_jobs += u64::from(job.state == JobState::Running);
-                assert_eq!(job.finished_at.is_some(), job.state.is_final(), "{job:?}");
-                for task in &job.tasks {
-                    match task.state {
-                        TaskState::Completed => counted.completed_tasks += 1,
-                        TaskState::Failed => counted.failed_tasks += 1,
-                        TaskState::Cancelled => counted.cancelled_tasks += 1,
-                        TaskState::Queued | TaskState::Running => counted.pending_tasks += 1,
-                    }
-                    assert_eq!(task.result.is_some(), task.state == TaskState::Completed, "{task:?}");
-                    if let (Some(timing), TaskState::Completed | TaskState::Failed) = (task.timing, task.state) {
-                        let worked = timing.transform + timing.encode + timing.store;
-                        counted.task_micros += u64::try_from(worked.as_micros()).expect("small");
-                    }
-                }
+                count(&mut counted, image, job);
             }
         }
         assert_eq!(self.totals().await, counted, "the totals are what the rows say");

@@ -9,7 +9,7 @@ pub mod sqlite;
 
 use async_trait::async_trait;
 
-use crate::domain::{BlobId, ImageId, JobId, LeaseToken, Timestamp, UploadId, VariantName};
+use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, Timestamp, UploadId, VariantName};
 
 pub use model::*;
 
@@ -37,7 +37,8 @@ pub enum CatalogError {
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
     /// Records an upload with its images, jobs and tasks, all or nothing. Images whose bytes are known share the live
-    /// blob (their own blob is returned for dropping); tasks whose variant exists already are born completed.
+    /// blob (their own blob is returned for dropping); tasks whose variant exists already, and is not known to be missing,
+    /// are born completed.
     /// With an idempotency key that was used before: the first upload's id if the fingerprints agree.
     ///
     /// # Errors
@@ -104,6 +105,51 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Which of the given blobs are live (referenced as an original or as a variant's bytes); for sweeps.
     async fn live_blobs(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// Uploads as [`Catalog::upload`] gives them, newest first. O(limit) in the number of rows, as all lists.
+    async fn uploads(&self, page: Page<UploadId>) -> Result<Listed<UploadView, UploadId>, CatalogError>;
+
+    /// Images with their jobs, newest first.
+    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, JobView), ImageId>, CatalogError>;
+
+    /// Jobs, all or those in one state, newest first.
+    async fn jobs(&self, page: Page<JobId>, state: Option<JobState>) -> Result<Listed<JobView, JobId>, CatalogError>;
+
+    /// Removes all rows of an upload, whatever its jobs are doing: their leases are lost, their unfinished tasks count as
+    /// cancelled, its idempotency key is free again. References of its images are given back, and those of the results
+    /// made of a blob with the last image of that blob; blobs that nothing points to are dead from here on and are
+    /// never live again. A tombstone stays for the upload, each image and each job.
+    async fn delete_upload(&self, id: UploadId, at: Timestamp) -> Result<Deletion, CatalogError>;
+
+    /// Removes one image like [`Catalog::delete_upload`], with the last image of an upload the upload, too.
+    async fn delete_image(&self, id: ImageId, at: Timestamp) -> Result<Deletion, CatalogError>;
+
+    /// Whether there is a tombstone.
+    async fn was_deleted(&self, subject: Subject) -> Result<bool, CatalogError>;
+
+    /// Forgets the oldest tombstones from before `before`, at most `limit`; returns how many those were.
+    async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError>;
+
+    /// Some dead blobs, at most `limit`: what a crash left between a deletion and the removal of its files.
+    async fn dead_blobs(&self, limit: u32) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// Forgets dead blobs, once their files are removed. Live ones are left alone.
+    async fn purge_blobs(&self, of: &[BlobId]) -> Result<(), CatalogError>;
+
+    /// Live blobs in the order of their ids, after `after`, at most `limit`.
+    async fn blobs_after(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<LiveBlob>, CatalogError>;
+
+    /// Notes that the files of these live blobs are not there, or not whole; returns those that this is news of. A result
+    /// that is missing no longer lets a new task be born completed.
+    async fn mark_missing(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// Notes that the files of these blobs are there (again); returns those that this is news of.
+    async fn mark_found(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// Puts `fresh`, a blob nobody knows yet that holds the very same bytes, in the place of the live blob `lost`, whose
+    /// file is not there: all that pointed at `lost` points at `fresh` then, and `lost` is dead. False if `lost` was not
+    /// live (any more); then nothing points at `fresh`.
+    async fn replace_blob(&self, lost: BlobId, fresh: BlobId) -> Result<bool, CatalogError>;
 
     /// Whether the catalog answers and can be written.
     async fn ping(&self) -> Result<(), CatalogError>;

@@ -253,6 +253,8 @@ pub struct TaskDone {
 pub struct TaskFinished {
     /// The same variant was there already (another worker was first): these bytes are not needed.
     pub surplus: Option<BlobId>,
+    /// The blob that holds the very same bytes instead of `surplus`.
+    pub kept: Option<BlobId>,
 }
 
 /// The end of a job.
@@ -433,4 +435,81 @@ pub struct Totals {
     pub running_jobs: u64,
     /// Sum over completed and failed tasks of transform + encode + store, in microseconds.
     pub task_micros: u64,
+}
+
+/// What an id can be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An upload.
+    Upload(UploadId),
+    /// An image.
+    Image(ImageId),
+    /// A job.
+    Job(JobId),
+}
+
+/// A part of a list, newest first: what comes after a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<I> {
+    /// Whose; empty while keys are not in use, as is the owner of everything then.
+    pub owner: String,
+    /// Only what is older than this: the last id of the part before.
+    pub before: Option<I>,
+    /// At most so many, at least 1.
+    pub limit: u32,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Listed<T, I> {
+    /// Newest first.
+    pub items: Vec<T>,
+    /// `before` of the next part, if there is one.
+    pub next: Option<I>,
+}
+
+/// What became of a wish to delete.
+#[derive(Clone, Debug)]
+pub enum Deletion {
+    /// The rows are gone.
+    Done(Erased),
+    /// They were gone before.
+    Gone,
+    /// There never was such a thing, or so long ago that nobody remembers.
+    Unknown,
+}
+
+/// What a deletion took away, for those who hold something of it.
+#[derive(Clone, Debug)]
+pub struct Erased {
+    /// The upload, whole or in part.
+    pub upload: UploadId,
+    /// Its images that are gone.
+    pub images: Vec<ErasedImage>,
+    /// Jobs that were being worked on; their leases are lost.
+    pub running: Vec<JobId>,
+    /// How many jobs waited.
+    pub queued_jobs: u64,
+    /// Blobs nothing points to any more. Their files may be removed, then their rows ([`super::Catalog::purge_blobs`]).
+    pub dead: Vec<BlobId>,
+}
+
+/// An image that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedImage {
+    /// Its id.
+    pub id: ImageId,
+    /// The names of its variants, in whatever state they were.
+    pub variants: Vec<VariantName>,
+}
+
+/// What the catalog knows of a live blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveBlob {
+    /// Its id.
+    pub id: BlobId,
+    /// The size its file has to have.
+    pub bytes: u64,
+    /// Its file was looked for in vain.
+    pub missing: bool,
 }

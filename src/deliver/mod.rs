@@ -1,15 +1,22 @@
 //! Finding what to send: the original or a named variant, from an in-memory index, else from the catalog.
 //!
-//! Variants are write-once, so an entry never goes stale. No SQL once an entry is in the index. Knows no framework.
+//! Variants are write-once, so an entry goes stale only when its image is deleted, and is forgotten then. No SQL once an
+//! entry is in the index. Knows no framework.
 
 mod conditional;
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use quick_cache::sync::Cache;
 
 use crate::{
-    catalog::{Catalog, CatalogError, JobView, TaskView},
+    catalog::{Catalog, CatalogError, Erased, JobView, TaskView},
     domain::{BlobId, ImageId, TaskState, VariantName, hex, media},
     store::{BlobRead, BlobStore, StoreError},
 };
@@ -58,13 +65,15 @@ pub struct Deliver {
     catalog: Arc<dyn Catalog>,
     store: Arc<dyn BlobStore>,
     index: Cache<Key, Arc<Servable>>,
+    /// Counts deletions, so that what was read from the catalog before one is not remembered after it.
+    erasures: AtomicU64,
 }
 
 impl Deliver {
     /// An empty index.
     #[must_use]
     pub fn new(catalog: Arc<dyn Catalog>, store: Arc<dyn BlobStore>) -> Self {
-        Self { catalog, store, index: Cache::new(INDEX_ENTRIES) }
+        Self { catalog, store, index: Cache::new(INDEX_ENTRIES), erasures: AtomicU64::new(0) }
     }
 
     /// The stored original of an image.
@@ -76,6 +85,7 @@ impl Deliver {
         if let Some(entry) = self.index.get(&key) {
             return Ok(Found::Ready(entry));
         }
+        let erasures = self.erasures.load(Ordering::SeqCst);
         let Some(view) = self.catalog.image(image).await? else { return Ok(Found::Missing) };
         let entry = Servable {
             blob: view.blob,
@@ -84,7 +94,7 @@ impl Deliver {
             format: view.format,
             filename: view.filename.as_deref().map(|name| media::stem(name).to_owned()),
         };
-        Ok(Found::Ready(self.remember(key, entry)))
+        Ok(Found::Ready(self.remember(key, entry, erasures)))
     }
 
     /// A named variant of an image.
@@ -96,6 +106,7 @@ impl Deliver {
         if let Some(entry) = self.index.get(&key) {
             return Ok(Found::Ready(entry));
         }
+        let erasures = self.erasures.load(Ordering::SeqCst);
         let Some(view) = self.catalog.variant(image, name).await? else { return Ok(Found::Missing) };
         match (view.task.state, &view.task.result) {
             (TaskState::Completed, Some(result)) => {
@@ -107,17 +118,46 @@ impl Deliver {
                     format: result.format.clone(),
                     filename: stem,
                 };
-                Ok(Found::Ready(self.remember(key, entry)))
+                Ok(Found::Ready(self.remember(key, entry, erasures)))
             }
             (TaskState::Queued | TaskState::Running | TaskState::Completed, _) => Ok(Found::InWork(Box::new(view.job))),
             (TaskState::Failed | TaskState::Cancelled, _) => Ok(Found::Failed(Box::new((view.task, view.job)))),
         }
     }
 
-    fn remember(&self, key: Key, entry: Servable) -> Arc<Servable> {
+    fn remember(&self, key: Key, entry: Servable, erasures: u64) -> Arc<Servable> {
         let entry = Arc::new(entry);
-        self.index.insert(key, Arc::clone(&entry));
+        self.index.insert(key.clone(), Arc::clone(&entry));
+        // A deletion that began to forget before the insertion is seen here; one that begins later finds the entry.
+        if self.erasures.load(Ordering::SeqCst) != erasures {
+            self.index.remove(&key);
+        }
         entry
+    }
+
+    /// Forgets what was deleted; to be called once that is committed.
+    pub fn erased(&self, erased: &Erased) {
+        self.erasures.fetch_add(1, Ordering::SeqCst);
+        for image in &erased.images {
+            self.index.remove(&Key::Original(image.id));
+            for name in &image.variants {
+                self.index.remove(&Key::Variant(image.id, name.clone()));
+            }
+        }
+    }
+
+    /// Forgets one entry, whose bytes were not where it says: the next look-up asks the catalog.
+    pub fn forget(&self, image: ImageId, name: Option<&VariantName>) {
+        self.index.remove(&name.map_or(Key::Original(image), |name| Key::Variant(image, name.clone())));
+    }
+
+    /// Notes that bytes the catalog counts on are not there. The first to notice logs it.
+    pub async fn note_missing(&self, servable: &Servable) {
+        match self.catalog.mark_missing(&[servable.blob]).await {
+            Ok(news) if news.is_empty() => {}
+            Ok(_) => tracing::error!(blob = %servable.blob, "the file of a stored image or variant is missing"),
+            Err(error) => tracing::warn!(blob = %servable.blob, %error, "could not mark a missing file"),
+        }
     }
 
     /// The bytes of `range` (all of them when absent).

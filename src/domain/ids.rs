@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
+use super::Timestamp;
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -72,6 +74,15 @@ id!(
     /// A worker's hold on a job; a late worker's token no longer matches and its result is refused.
     LeaseToken
 );
+
+impl BlobId {
+    /// The time its id carries: the first 48 bits, milliseconds (RFC 9562, section 5.7).
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+        Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+}
 
 /// The name of a variant: `[a-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

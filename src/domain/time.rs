@@ -25,6 +25,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// This instant moved into the past, saturating.
+    #[must_use]
+    pub fn before(self, delay: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Time since `earlier`; zero when the clock was set back in between.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

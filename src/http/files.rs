@@ -12,12 +12,13 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{
+    catalog::Subject,
     deliver::{Conditions, Found, Selection, Servable, select},
     domain::{Code, ImageId, VariantName, media},
     store::StoreError,
 };
 
-use super::{App, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
+use super::{App, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
@@ -34,10 +35,18 @@ async fn original(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
-    match site.deliver.original(image).await? {
-        Found::Ready(servable) => send(&site, &servable, &method, &headers).await,
-        _ => Err(Problem::not_found("image")),
+    // Bytes that are not where the index says may be elsewhere by now: the second look asks the catalog.
+    for last in [false, true] {
+        let Found::Ready(servable) = site.deliver.original(image).await? else { break };
+        if let Some(response) = send(&site, &servable, &method, &headers).await? {
+            return Ok(response);
+        }
+        site.deliver.forget(image, None);
+        if last {
+            return Err(lost(&site, &servable).await);
+        }
     }
+    Err(absent(&site, Subject::Image(image)).await)
 }
 
 async fn variant(
@@ -51,11 +60,24 @@ async fn variant(
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
     let (name, extension) = file.rsplit_once('.').map_or((file.as_str(), None), |(name, extension)| (name, Some(extension)));
     let name: VariantName = name.parse().map_err(|_| Problem::not_found("variant"))?;
-    match site.deliver.variant(image, &name).await? {
-        Found::Ready(servable) => {
-            has_extension(&servable.format, extension)?;
-            send(&site, &servable, &method, &headers).await
+    let mut found = site.deliver.variant(image, &name).await?;
+    if let Found::Ready(servable) = &found {
+        has_extension(&servable.format, extension)?;
+        if let Some(response) = send(&site, servable, &method, &headers).await? {
+            return Ok(response);
         }
+        // Not where the index says; the second look asks the catalog.
+        site.deliver.forget(image, Some(&name));
+        found = site.deliver.variant(image, &name).await?;
+    }
+    match found {
+        Found::Ready(servable) => match send(&site, &servable, &method, &headers).await? {
+            Some(response) => Ok(response),
+            None => {
+                site.deliver.forget(image, Some(&name));
+                Err(lost(&site, &servable).await)
+            }
+        },
         Found::InWork(job) => {
             let mut response = (StatusCode::ACCEPTED, Json(view::job(&job, &base.0))).into_response();
             let answer = response.headers_mut();
@@ -70,8 +92,18 @@ async fn variant(
                 None => Err(Problem::new(Code::Gone, "the variant was cancelled")),
             }
         }
-        Found::Missing => Err(Problem::not_found("variant")),
+        Found::Missing => match absent(&site, Subject::Image(image)).await {
+            problem if problem.code() == Code::Gone.as_str() => Err(problem),
+            _ => Err(Problem::not_found("variant")),
+        },
     }
+}
+
+/// What we acknowledged and cannot find. No 410: the file comes back with the same bytes sent again or with a backup, while
+/// caches may keep a 410. No 404: the image is known. It is our fault, and retrying at once does not help: 500.
+async fn lost(site: &App, servable: &Servable) -> Problem {
+    site.deliver.note_missing(servable).await;
+    Problem::new(Code::Internal, "the stored file is missing on the server; it is restored when the same original is uploaded again")
 }
 
 /// A variant has one format; its name with another extension is another, absent thing.
@@ -84,7 +116,8 @@ fn has_extension(format: &str, extension: Option<&str>) -> Result<(), Problem> {
     }
 }
 
-async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &HeaderMap) -> Result<Response, Problem> {
+/// The answer for bytes that are there; `None` if they are not.
+async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &HeaderMap) -> Result<Option<Response>, Problem> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let conditions = Conditions {
         if_match: text(header::IF_MATCH),
@@ -109,7 +142,7 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     guard_headers(&mut answer);
     if status == StatusCode::NOT_MODIFIED {
-        return Ok((status, answer).into_response());
+        return Ok(Some((status, answer).into_response()));
     }
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(&servable.format)));
     let name = servable.filename.as_deref().unwrap_or("image");
@@ -120,11 +153,14 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
         answer.insert(header::CONTENT_RANGE, number(format!("bytes {}-{}/{total}", range.start, range.end - 1)));
     }
     if method == Method::HEAD {
-        return Ok((status, answer, Body::empty()).into_response());
+        return Ok(Some((status, answer, Body::empty()).into_response()));
     }
     match site.deliver.open(servable, range).await {
-        Ok(read) => Ok((status, answer, Body::from_stream(read.stream)).into_response()),
-        Err(StoreError::NotFound(_)) => Err(Problem::new(Code::Gone, "the stored file was deleted")),
+        // Cut short: what is left would be sent under the wrong length and tag.
+        Ok(read) if read.total_bytes != total => Ok(None),
+        Ok(read) => Ok(Some((status, answer, Body::from_stream(read.stream)).into_response())),
+        // Handled where it is known which image this is of.
+        Err(StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

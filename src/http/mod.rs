@@ -1,5 +1,6 @@
 //! The HTTP room: router, extractors, problems, one file per group of endpoints. The only room that knows axum.
 
+mod absent;
 mod base_url;
 mod body;
 mod files;
@@ -42,6 +43,7 @@ use crate::{
     compute::Compute,
     deliver::Deliver,
     domain::Code,
+    erase::Eraser,
     follow::Follow,
     ingest::{Committer, IngestLimits},
     queue::Queue,
@@ -82,7 +84,9 @@ pub struct Site {
     /// The pool; its free permits are shown to operators.
     pub compute: Arc<Compute>,
     /// Look-ups for delivery.
-    pub deliver: Deliver,
+    pub deliver: Arc<Deliver>,
+    /// Deletes uploads and images.
+    pub eraser: Eraser,
     /// Waiters.
     pub follow: Follow,
     /// Counts and times.

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::{
     catalog::{Catalog, Lease},
     clock::Clock,
+    domain::JobId,
     telemetry::error_chain,
 };
 
@@ -71,6 +72,13 @@ impl Leases {
         }
     }
 
+    /// Asks the work at these jobs to stop.
+    pub(super) fn cancel(&self, jobs: &[JobId]) {
+        for (_, cancel) in self.lock().iter().filter(|(lease, _)| jobs.contains(&lease.job)) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Renews all; work whose lease is lost is asked to stop.
     pub(super) async fn renew(&self, catalog: &dyn Catalog, clock: &dyn Clock, length: Duration) {
         let leases: Vec<Lease> = self.lock().keys().copied().collect();
@@ -96,7 +104,7 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{JobId, LeaseToken};
+    use crate::domain::LeaseToken;
     use uuid::Uuid;
 
     #[tokio::test]

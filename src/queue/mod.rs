@@ -24,7 +24,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob},
+    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Erased},
     clock::{Clock, IdSource},
     compute::{BytesPermit, Compute, CorePermit},
     domain::{JobState, LeaseToken},
@@ -115,6 +115,13 @@ impl Queue {
         }
         let queued = accepted.upload.images.iter().filter(|(_, job)| job.state == JobState::Queued).count();
         self.inner.queued.fetch_add(i64::try_from(queued).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.inner.wake.notify_one();
+    }
+
+    /// Jobs were deleted: the work at them is asked to stop, and what they held up goes on.
+    pub fn erased(&self, erased: &Erased) {
+        self.inner.queued.fetch_sub(i64::try_from(erased.queued_jobs).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.inner.leases.cancel(&erased.running);
         self.inner.wake.notify_one();
     }
 

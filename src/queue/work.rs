@@ -15,7 +15,7 @@ use crate::{
     catalog::{CatalogError, ClaimedJob, JobDone, JobTiming, Release, StoredVariant, TaskDone, TaskTiming},
     compute::{ComputeError, CorePermit, Stop},
     domain::{BlobId, TaskCode, TaskFailure},
-    store::StoreError,
+    store::{StoreError, is_whole},
     telemetry::{TaskSample, error_chain},
 };
 
@@ -74,15 +74,20 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
         Ok(source) => work_on_pool(inner, &job, &mut progress, source, core, Arc::clone(&cancel)).await,
         Err(error) => {
             drop(core);
-            warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not read the original");
-            match error {
-                // The bytes are gone: no attempt will find them.
-                StoreError::NotFound(_) => Err(failure(TaskCode::Internal, "the stored original is missing")),
-                StoreError::Full(_) | StoreError::Io(_) => {
-                    progress.passing = Some(failure(TaskCode::Storage, "reading the stored original failed"));
-                    Ok(None)
+            // A file that is not there may have been replaced meanwhile, by the same bytes sent again, or may come back with a
+            // volume; the last attempt gives up. Should the image be deleted, the lease is lost and nothing is said.
+            let detail = match &error {
+                StoreError::NotFound(_) => {
+                    note_missing(inner, job.blob).await;
+                    "the stored original is missing"
                 }
-            }
+                StoreError::Full(_) | StoreError::Io(_) => {
+                    warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not read the original");
+                    "reading the stored original failed"
+                }
+            };
+            progress.passing = Some(failure(TaskCode::Storage, detail));
+            Ok(None)
         }
     };
     let report = match worked {
@@ -215,12 +220,13 @@ async fn finish_task(
     outcome: Result<StoredVariant, TaskFailure>,
     timing: TaskTiming,
 ) -> bool {
+    let own_bytes = outcome.as_ref().map(|stored| stored.bytes).map_err(drop);
     let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome, timing };
     match inner.parts.catalog.finish_task(job.lease, done).await {
         Ok(finished) => {
             progress.ended[index] = true;
-            if let Some(surplus) = finished.surplus {
-                remove(inner, surplus).await;
+            if let (Some(surplus), Ok(bytes)) = (finished.surplus, own_bytes) {
+                drop_surplus(inner, surplus, finished.kept, bytes).await;
             }
             inner.parts.follow.changed(job.upload);
             true
@@ -251,6 +257,37 @@ async fn put(inner: &Inner, encoded: Encoded) -> Result<StoredVariant, StoreErro
     };
     inner.parts.store.put(blob, Bytes::from(encoded.bytes)).await?;
     Ok(stored)
+}
+
+/// Drops a copy that is not needed, unless the file that is kept instead is not there: then the copy takes its place.
+async fn drop_surplus(inner: &Inner, surplus: BlobId, kept: Option<BlobId>, bytes: u64) {
+    if let Some(kept) = kept
+        && !is_whole(&*inner.parts.store, kept, bytes).await.unwrap_or(false)
+    {
+        match inner.parts.catalog.replace_blob(kept, surplus).await {
+            Ok(true) => {
+                warn!(lost = %kept, fresh = %surplus, "a stored file was not there; it was made again");
+                remove(inner, kept).await;
+                if let Err(error) = inner.parts.catalog.purge_blobs(&[kept]).await {
+                    warn!(error = %error_chain(&error), "could not forget a dead blob; the next start tries again");
+                }
+                return;
+            }
+            Ok(false) => {}
+            // Whether it was replaced is not known; should nothing refer to it, the next start removes it.
+            Err(error) => return warn!(error = %error_chain(&error), "could not replace a file that is not there"),
+        }
+    }
+    remove(inner, surplus).await;
+}
+
+/// Marks an original as missing; the first to notice says so.
+async fn note_missing(inner: &Inner, blob: BlobId) {
+    match inner.parts.catalog.mark_missing(&[blob]).await {
+        Ok(news) if news.is_empty() => {}
+        Ok(_) => error!(%blob, "the file of a stored original is missing"),
+        Err(error) => warn!(%blob, error = %error_chain(&error), "could not mark a missing file"),
+    }
 }
 
 async fn remove(inner: &Inner, blob: BlobId) {

@@ -53,11 +53,10 @@ impl LocalStore {
         }
         for shard in 0..=u8::MAX {
             let shard = root.join(shard_name(shard));
-            if new_folder(&shard)? {
-                sync_folder(&shard)?;
-            }
+            new_folder(&shard)?;
         }
-        // Always, not only for new shards: an earlier process may have died between making and syncing them.
+        // Once for all names, and always: an earlier process may have died between making and syncing them. The shards
+        // themselves hold nothing yet; each is synced with the first blob in it, before that blob counts as stored.
         sync_folder(&root)?;
         Ok(Self { root: root.into() })
     }
@@ -254,12 +253,11 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     above.map_or(Ok(()), sync_folder)
 }
 
-/// Makes one folder; says whether it is new.
-fn new_folder(path: &Path) -> io::Result<bool> {
+/// Makes one folder; one that is there already will do.
+fn new_folder(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o750).create(path) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
-        Err(e) => Err(e),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
     }
 }
 

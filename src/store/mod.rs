@@ -87,6 +87,18 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
 }
 
+/// Whether a blob is there with all its `bytes`. Damage inside of it is not looked for.
+///
+/// # Errors
+/// When the store cannot tell.
+pub async fn is_whole(store: &dyn BlobStore, id: BlobId, bytes: u64) -> Result<bool, StoreError> {
+    match store.open(id, Some(0..0)).await {
+        Ok(read) => Ok(read.total_bytes == bytes),
+        Err(StoreError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// How names in the staging folder begin.
 const STAGED_PREFIX: &str = "up-";
 

@@ -22,9 +22,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ingest", &["domain", "clock", "store", "catalog"]),
     ("queue", &["domain", "clock", "store", "catalog", "compute", "follow", "telemetry"]),
     ("deliver", &["domain", "store", "catalog", "queue"]),
-    ("upkeep", &["domain", "store", "catalog", "telemetry"]),
+    ("upkeep", &["domain", "clock", "store", "catalog", "telemetry"]),
+    ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
-    ("http", &["domain", "clock", "store", "catalog", "compute", "follow", "ingest", "queue", "deliver", "telemetry"]),
+    ("http", &["domain", "clock", "store", "catalog", "compute", "follow", "ingest", "queue", "deliver", "erase", "telemetry"]),
     ("config", &["ingest"]),
     ("cli", &["config"]),
     (
@@ -36,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "deliver",
             "domain",
+            "erase",
             "follow",
             "http",
             "ingest",

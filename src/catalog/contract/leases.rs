@@ -208,7 +208,7 @@ impl Suite<'_> {
         self.recount().await;
     }
 
-    async fn give_back(&self, job: &ClaimedJob) {
+    pub(super) async fn give_back(&self, job: &ClaimedJob) {
         let release = Release { at: self.now, due: self.now, failure: None };
         self.catalog.release_job(job.lease, release).await.expect("release_job works");
         self.recount().await;

@@ -79,10 +79,13 @@ async fn known_blobs(session: &mut Session, images: &[NewImage]) -> Result<HashM
 
 /// For each task, whether its variant of the blob exists.
 async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask]) -> Result<Vec<bool>, CatalogError> {
-    let rows = sqlx::query("SELECT spec_digest, pipeline_version FROM variants WHERE blob = ?")
-        .bind(id(blob.uuid()))
-        .fetch_all(&mut session.conn)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT v.spec_digest AS spec_digest, v.pipeline_version AS pipeline_version FROM variants v \
+         JOIN blobs r ON r.id = v.result AND r.missing = 0 WHERE v.blob = ?",
+    )
+    .bind(id(blob.uuid()))
+    .fetch_all(&mut session.conn)
+    .await?;
     let mut existing = Vec::with_capacity(rows.len());
     for row in &rows {
         existing.push((Columns(row).digest("spec_digest")?, Columns(row).number::<u32>("pipeline_version")?));
@@ -133,13 +136,16 @@ async fn insert_image(
         .push_bind(received_at)
         .push_bind(pairs_text(&image.metadata)?);
     let done = made.iter().all(|made| *made);
-    sql.push("); INSERT INTO jobs (id, upload, image, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (");
+    sql.push(
+        "); INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
+    );
     let job = &image.job;
     let mut values = sql.separated(", ");
     values
         .push_bind(id(job.id.uuid()))
         .push_bind(id(upload.id.uuid()))
         .push_bind(id(image.id.uuid()))
+        .push_bind(upload.owner.clone())
         .push_bind(if done { "completed" } else { "queued" })
         .push_bind(job.priority.as_str())
         .push_bind(job.rank)

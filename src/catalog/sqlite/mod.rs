@@ -4,7 +4,10 @@
 //! are one statement each. What was answered survives the loss of power (write-ahead log, `synchronous = FULL`).
 
 mod accept;
+mod blobs;
 mod columns;
+mod erase;
+mod lists;
 mod totals;
 mod views;
 mod work;
@@ -26,10 +29,10 @@ use sqlx::{
 };
 
 use super::{
-    Accepted, Catalog, CatalogError, Claim, Claimed, ImageView, JobDone, JobFinished, JobView, Lease, NewUpload, Release, TaskDone,
-    TaskFinished, Totals, UploadView, VariantView, Voided,
+    Accepted, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobDone, JobFinished, JobView, Lease, Listed, LiveBlob,
+    NewUpload, Page, Release, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
 };
-use crate::domain::{BlobId, ImageId, JobId, Timestamp, UploadId, VariantName};
+use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
 use writer::Writer;
 
 /// Connections that read. Their statements are short; more would only wait for a core.
@@ -40,7 +43,10 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Where sqlx notes which migrations were applied.
 const APPLIED: &str = "_sqlx_migrations";
 /// Version (ascending), name and text of every migration; embedded, so that the binary needs no files.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "rows", include_str!("../migrations/sqlite/0001_rows.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "rows", include_str!("../migrations/sqlite/0001_rows.sql")),
+    (2, "lists_deletion", include_str!("../migrations/sqlite/0002_lists_deletion.sql")),
+];
 
 /// Why a catalog cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +117,14 @@ impl SqliteCatalog {
         if let Err(error) = conn.close().await {
             tracing::warn!(%error, "the catalog did not close cleanly; the next start repairs it");
         }
+    }
+
+    async fn mark(&self, of: &[BlobId], missing: bool) -> Result<Vec<BlobId>, CatalogError> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = of.to_vec();
+        self.writer.run(move |session| Box::pin(async move { blobs::mark(session, &of, missing).await })).await
     }
 
     /// How many transactions were committed since it was opened; fewer than commands when these come together.
@@ -227,7 +241,63 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn live_blobs(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError> {
-        views::live_blobs(&self.readers, of).await
+        blobs::live_blobs(&self.readers, of).await
+    }
+
+    async fn uploads(&self, page: Page<UploadId>) -> Result<Listed<UploadView, UploadId>, CatalogError> {
+        lists::uploads(&self.readers, &page).await
+    }
+
+    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, JobView), ImageId>, CatalogError> {
+        lists::images(&self.readers, &page).await
+    }
+
+    async fn jobs(&self, page: Page<JobId>, state: Option<JobState>) -> Result<Listed<JobView, JobId>, CatalogError> {
+        lists::jobs(&self.readers, &page, state).await
+    }
+
+    async fn delete_upload(&self, id: UploadId, at: Timestamp) -> Result<Deletion, CatalogError> {
+        self.writer.run(move |session| Box::pin(erase::delete_upload(session, id, at))).await
+    }
+
+    async fn delete_image(&self, id: ImageId, at: Timestamp) -> Result<Deletion, CatalogError> {
+        self.writer.run(move |session| Box::pin(erase::delete_image(session, id, at))).await
+    }
+
+    async fn was_deleted(&self, subject: Subject) -> Result<bool, CatalogError> {
+        erase::was_deleted(&self.readers, subject).await
+    }
+
+    async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
+        self.writer.run(move |session| Box::pin(erase::purge_tombstones(session, before, limit))).await
+    }
+
+    async fn dead_blobs(&self, limit: u32) -> Result<Vec<BlobId>, CatalogError> {
+        blobs::dead_blobs(&self.readers, limit).await
+    }
+
+    async fn purge_blobs(&self, of: &[BlobId]) -> Result<(), CatalogError> {
+        if of.is_empty() {
+            return Ok(());
+        }
+        let of = of.to_vec();
+        self.writer.run(move |session| Box::pin(async move { blobs::purge_blobs(session, &of).await })).await
+    }
+
+    async fn blobs_after(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<LiveBlob>, CatalogError> {
+        blobs::blobs_after(&self.readers, after, limit).await
+    }
+
+    async fn mark_missing(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError> {
+        self.mark(of, true).await
+    }
+
+    async fn mark_found(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError> {
+        self.mark(of, false).await
+    }
+
+    async fn replace_blob(&self, lost: BlobId, fresh: BlobId) -> Result<bool, CatalogError> {
+        self.writer.run(move |session| Box::pin(blobs::replace_blob(session, lost, fresh))).await
     }
 
     async fn ping(&self) -> Result<(), CatalogError> {

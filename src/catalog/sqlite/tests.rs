@@ -283,6 +283,68 @@ async fn the_claim_walks_its_index_and_does_not_sort() {
 }
 
 #[tokio::test]
+async fn lists_and_sweeps_walk_indexes_and_do_not_sort() {
+    let folder = Folder::new();
+    drop(folder.open().await);
+    let mut raw = folder.raw().await;
+    let cases = [
+        (lists::UPLOADS, "uploads_owner (owner=? AND id<?)"),
+        (lists::IMAGES, "images_owner (owner=? AND id<?)"),
+        (lists::JOBS, "jobs_owner (owner=? AND id<?)"),
+        (lists::JOBS_IN_STATE, "jobs_owner_state (owner=? AND state=? AND id<?)"),
+        (blobs::DEAD, "blobs_dead"),
+        (blobs::AFTER, "PRIMARY KEY (id>?)"),
+        (erase::PURGE_TOMBSTONES, "tombstones_deleted_at (deleted_at<?)"),
+        ("DELETE FROM jobs WHERE image = ?", "jobs_image (image=?)"),
+        ("DELETE FROM tasks WHERE image = ?", "tasks_image_name (image=?)"),
+        ("SELECT id, blob FROM images WHERE upload = ?", "images_upload (upload=?)"),
+        ("SELECT 1 FROM images WHERE blob = ?", "images_blob (blob=?)"),
+        ("UPDATE variants SET result = ?1 WHERE result = ?2", "variants_result (result=?)"),
+        ("DELETE FROM idempotency WHERE upload = ?", "idempotency_upload (upload=?)"),
+    ];
+    for (sql, wanted) in cases {
+        let plan: Vec<String> = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(&mut raw)
+            .await
+            .expect("explains")
+            .iter()
+            .map(|row| row.get::<String, _>("detail"))
+            .collect();
+        assert!(plan.iter().any(|step| step.contains(wanted)), "{sql}: {plan:#?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}: {plan:#?}");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN") && !step.contains("blobs_dead")), "{sql}: {plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_of_the_first_release_is_brought_up_to_date() {
+    let folder = Folder::new();
+    let mut raw = SqliteConnectOptions::new().filename(folder.path()).create_if_missing(true).connect().await.expect("connects");
+    let first = Migration::new(1, "rows".into(), MigrationType::Simple, MIGRATIONS[0].2.into_sql_str(), false);
+    Migrator::with_migrations(vec![first]).run(&mut raw).await.expect("migrates");
+    for sql in [
+        "INSERT INTO uploads VALUES (randomblob(16), 'ada', 1, '[]', '[]')",
+        "INSERT INTO blobs VALUES (randomblob(16), randomblob(32), 10, 1, 'live')",
+        "INSERT INTO images SELECT randomblob(16), u.id, 0, 'ada', b.id, NULL, 'png', 1, 1, 0, 1, '[]' FROM uploads u, blobs b",
+        "INSERT INTO jobs (id, upload, image, state, priority, rank, cost_bytes, max_attempts, queued_at) \
+         SELECT randomblob(16), upload, id, 'queued', 'normal', 1, 1, 3, 1 FROM images",
+        "INSERT INTO tasks (job, position, id, image, name, options, spec, spec_digest, pipeline_version, format, state) \
+         SELECT id, 0, randomblob(16), image, 'thumb', 'w:1', 'w:1', randomblob(32), 1, 'png', 'pending' FROM jobs",
+        "UPDATE totals SET uploads = 1, queued_jobs = 1, pending_tasks = 1",
+    ] {
+        sqlx::query(sql).execute(&mut raw).await.expect("inserts");
+    }
+    raw.close().await.expect("closes");
+    let catalog = folder.open().await;
+    let listed = catalog.jobs(Page { owner: "ada".into(), before: None, limit: 5 }, Some(JobState::Queued)).await.expect("lists");
+    assert_eq!(listed.items.len(), 1);
+    let uploads = catalog.uploads(Page { owner: "ada".into(), before: None, limit: 5 }).await.expect("lists").items;
+    assert!(matches!(catalog.delete_upload(uploads[0].id, NOW).await.expect("deletes"), Deletion::Done(_)));
+    let totals = catalog.totals().await.expect("reads");
+    assert_eq!((totals.queued_jobs, totals.pending_tasks, totals.cancelled_tasks, totals.uploads), (0, 0, 1, 1));
+}
+
+#[tokio::test]
 async fn a_newer_catalog_is_refused_and_left_alone() {
     let folder = Folder::new();
     folder.open().await.close().await;
@@ -296,7 +358,7 @@ async fn a_newer_catalog_is_refused_and_left_alone() {
     raw.close().await.expect("closes");
     let before = std::fs::read(folder.path()).expect("reads");
     let refused = SqliteCatalog::open(&folder.path()).await.expect_err("is refused");
-    assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 1)"), "{}", chain(&refused));
+    assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 2)"), "{}", chain(&refused));
     assert_eq!(std::fs::read(folder.path()).expect("reads"), before);
 }
 
@@ -363,4 +425,45 @@ async fn a_torn_log_loses_only_its_end() {
     }
     assert_eq!(there, (0..19).collect(), "all but the last commit");
     assert_eq!(catalog.totals().await.expect("reads").uploads, 19);
+}
+
+#[tokio::test]
+async fn any_garbage_at_the_end_of_the_log_costs_the_last_commit_at_most() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    let uploads: Vec<_> = (0..5).map(upload).collect();
+    for upload in &uploads {
+        catalog.accept_upload(upload.clone()).await.expect("accepts");
+    }
+    let (file, log) = (folder.path(), folder.path().with_extension("db-wal"));
+    let (file, log) = (std::fs::read(file).expect("reads"), std::fs::read(log).expect("reads"));
+    let (mut cases, mut lost) = (0, 0);
+    for bytes in [1, 2, 3, 7, 8, 24, 25, 100, 255, 256, 300, 511, 512] {
+        // Overwritten with noise, zeroed, cut off, and noise written behind the end.
+        for damage in 0..4 {
+            let mut torn_log = log.clone();
+            let end = torn_log.len();
+            match damage {
+                0 => torn_log[end - bytes..].iter_mut().enumerate().for_each(|(i, byte)| *byte ^= 0xa5 ^ (i % 80) as u8),
+                1 => torn_log[end - bytes..].fill(0),
+                2 => torn_log.truncate(end - bytes),
+                _ => torn_log.extend((0..bytes).map(|i| 0x5a ^ i as u8)),
+            }
+            let torn = Folder::new();
+            std::fs::write(torn.path(), &file).expect("writes");
+            std::fs::write(torn.path().with_extension("db-wal"), torn_log).expect("writes");
+            let catalog = torn.open().await;
+            let mut there = Vec::new();
+            for upload in &uploads {
+                there.push(catalog.upload(upload.id).await.expect("reads").is_some());
+            }
+            assert!(there[..4].iter().all(|there| *there), "{bytes} bytes, damage {damage}: {there:?}");
+            assert_eq!(catalog.totals().await.expect("reads").uploads, there.iter().filter(|there| **there).count() as u64);
+            catalog.accept_upload(upload(9)).await.expect("goes on");
+            cases += 1;
+            lost += u32::from(!there[4]);
+        }
+    }
+    assert_eq!(cases, 52);
+    assert!(lost >= 26, "noise and cuts tear the last commit: {lost} of {cases}");
 }

@@ -1,6 +1,6 @@
 //! Rows as clients see them. Reads only; each view is one statement and so one moment.
 
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
+use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
 
 use super::{
     super::{CatalogError, ImageView, JobTiming, JobView, RejectedFile, StoredVariant, TaskTiming, TaskView, UploadView, VariantView},
@@ -9,18 +9,18 @@ use super::{
 use crate::domain::{BlobId, ImageId, JobId, JobState, Refusal, TaskId, TaskState, Timestamp, UploadId, UploadState, VariantName};
 
 /// One row per task, with all that stands above it.
-macro_rules! tasks_where {
+macro_rules! tasks_of {
     ($filter:literal) => {
         concat!(
             "SELECT u.id AS u_id, u.owner AS u_owner, u.received_at AS u_received_at, u.metadata AS u_metadata, u.rejected AS u_rejected, \
-             i.id AS i_id, i.upload AS i_upload, i.owner AS i_owner, i.blob AS i_blob, i.filename AS i_filename, i.format AS i_format, \
+             i.id AS i_id, i.upload AS i_upload, i.position AS i_position, i.owner AS i_owner, i.blob AS i_blob, i.filename AS i_filename, i.format AS i_format, \
              i.width_px AS i_width_px, i.height_px AS i_height_px, i.duplicate AS i_duplicate, i.received_at AS i_received_at, \
              b.sha256 AS b_sha256, b.bytes AS b_bytes, \
              j.id AS j_id, j.state AS j_state, j.attempt AS j_attempt, j.max_attempts AS j_max_attempts, j.priority AS j_priority, \
              j.queued_at AS j_queued_at, j.due_at AS j_due_at, j.started_at AS j_started_at, j.finished_at AS j_finished_at, \
              j.queue_ns AS j_queue_ns, j.read_ns AS j_read_ns, j.decode_ns AS j_decode_ns, j.cpu_ns AS j_cpu_ns, j.total_ns AS j_total_ns, \
              j.peak_bytes AS j_peak_bytes, j.failure_code AS j_failure_code, j.failure_detail AS j_failure_detail, \
-             t.id AS t_id, t.name AS t_name, t.options AS t_options, t.spec AS t_spec, t.format AS t_format, t.state AS t_state, \
+             t.position AS t_position, t.id AS t_id, t.name AS t_name, t.options AS t_options, t.spec AS t_spec, t.format AS t_format, t.state AS t_state, \
              t.transform_ns AS t_transform_ns, t.encode_ns AS t_encode_ns, t.store_ns AS t_store_ns, \
              t.failure_code AS t_failure_code, t.failure_detail AS t_failure_detail, \
              v.result AS v_result, v.format AS v_format, v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, \
@@ -30,29 +30,41 @@ macro_rules! tasks_where {
              LEFT JOIN variants v ON t.state = 'completed' AND v.blob = i.blob AND v.spec_digest = t.spec_digest \
              AND v.pipeline_version = t.pipeline_version \
              LEFT JOIN blobs r ON r.id = v.result WHERE ",
-            $filter,
-            " ORDER BY i.position, j.queued_at, j.id, t.position"
+            $filter
         )
+    };
+}
+pub(super) use tasks_of;
+
+/// The same, in the order in which [`jobs_of`] takes them.
+macro_rules! tasks_where {
+    ($filter:literal) => {
+        concat!(tasks_of!($filter), " ORDER BY i.position, j.queued_at, j.id, t.position")
     };
 }
 
 /// An upload with its images, jobs and tasks.
 pub(super) async fn upload(from: impl SqliteExecutor<'_>, of: UploadId) -> Read<Option<UploadView>> {
     let rows = sqlx::query(tasks_where!("j.upload = ?")).bind(id(of.uuid())).fetch_all(from).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let first = Columns(first);
+    if rows.is_empty() { Ok(None) } else { upload_from(&rows).map(Some) }
+}
+
+/// An upload from all its rows, of which there are some.
+pub(super) fn upload_from(rows: &[SqliteRow]) -> Read<UploadView> {
+    let first = Columns(rows.first().ok_or_else(|| nonsense("an upload without rows"))?);
+    let of = UploadId::from_uuid(first.uuid("u_id")?);
     let (metadata, rejected) = (first.plain("u_metadata")?, first.plain("u_rejected")?);
     let mut view = UploadView {
-        id: UploadId::from_uuid(first.uuid("u_id")?),
+        id: of,
         owner: first.plain("u_owner")?,
         state: UploadState::Processing,
         received_at: first.time("u_received_at")?,
         metadata: serde_json::from_str(metadata).map_err(|e| nonsense(format!("metadata of upload {of}: {e}")))?,
         rejected: rejected_from(rejected)?,
-        images: jobs_of(&rows)?,
+        images: jobs_of(rows)?,
     };
     view.state = UploadState::of_jobs(view.images.iter().map(|(_, job)| job.state));
-    Ok(Some(view))
+    Ok(view)
 }
 
 /// A job with its tasks.
@@ -94,23 +106,6 @@ pub(super) async fn next_due(from: impl SqliteExecutor<'_>) -> Read<Option<Times
     Ok(due.map(Timestamp::from_millis))
 }
 
-/// Which of the given blobs are live.
-pub(super) async fn live_blobs(from: &SqlitePool, of: &[BlobId]) -> Read<Vec<BlobId>> {
-    let mut live = Vec::new();
-    for part in of.chunks(500) {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT id FROM blobs WHERE state = 'live' AND id IN (");
-        let mut ids = sql.separated(", ");
-        for blob in part {
-            ids.push_bind(id(blob.uuid()));
-        }
-        sql.push(")");
-        for row in sql.build().fetch_all(from).await? {
-            live.push(BlobId::from_uuid(Columns(&row).uuid("id")?));
-        }
-    }
-    Ok(live)
-}
-
 /// `rejected` as it is stored: an array of [filename, code, detail, limit, received].
 pub(super) fn rejected_text(rejected: &[RejectedFile]) -> Result<String, CatalogError> {
     let plain =
@@ -129,7 +124,7 @@ fn rejected_from(text: &str) -> Read<Vec<RejectedFile>> {
 }
 
 /// Groups rows of [`tasks_where`] by job, in their order.
-fn jobs_of(rows: &[SqliteRow]) -> Read<Vec<(ImageView, JobView)>> {
+pub(super) fn jobs_of(rows: &[SqliteRow]) -> Read<Vec<(ImageView, JobView)>> {
     let mut jobs: Vec<(ImageView, JobView)> = Vec::new();
     for row in rows {
         let row = Columns(row);

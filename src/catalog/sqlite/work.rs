@@ -11,6 +11,7 @@ use super::{
         Voided,
     },
     columns::{Columns, Read, id, nanos, nonsense, size},
+    erase,
     views::task_state,
     writer::Session,
 };
@@ -133,10 +134,10 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     let row = sqlx::query(
         "SELECT j.lease_token AS lease_token, t.position AS position, t.state AS state, i.blob AS blob, \
          t.spec_digest AS spec_digest, t.pipeline_version AS pipeline_version, v.result AS existing, \
-         (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same \
+         x.sha256 AS existing_sha256, x.missing AS existing_missing, (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same \
          FROM jobs j JOIN images i ON i.id = j.image LEFT JOIN tasks t ON t.job = j.id AND t.id = ? \
          LEFT JOIN variants v ON v.blob = i.blob AND v.spec_digest = t.spec_digest AND v.pipeline_version = t.pipeline_version \
-         WHERE j.id = ? AND j.state = 'running'",
+         LEFT JOIN blobs x ON x.id = v.result WHERE j.id = ? AND j.state = 'running'",
     )
     .bind(sha256)
     .bind(id(done.task.uuid()))
@@ -147,14 +148,31 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     let Some(position) = row.plain::<Option<i64>>("position")? else {
         return Err(nonsense(format!("job {} has no task {}", lease.job, done.task)));
     };
-    let existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
+    let mut existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
+    let is_pending = row.plain::<&str>("state")? == "pending";
+    if let (Some(lost), Ok(stored), true) = (existing, &done.outcome, is_pending)
+        && row.plain("existing_missing")?
+        && row.digest("existing_sha256")? != stored.sha256
+    {
+        // Made anew, and not to the byte as before: what is lost gives way. Were the bytes the same, `replace_blob` would do.
+        sqlx::query("DELETE FROM variants WHERE blob = ? AND spec_digest = ? AND pipeline_version = ?")
+            .bind(row.plain::<Vec<u8>>("blob")?)
+            .bind(row.plain::<Vec<u8>>("spec_digest")?)
+            .bind(row.plain::<i64>("pipeline_version")?)
+            .execute(&mut session.conn)
+            .await?;
+        erase::unref(session, lost).await?;
+        existing = None;
+    }
     // The same bytes under another id: one live blob for one content, results included.
-    let same = existing.or(row.maybe_uuid("same")?.map(BlobId::from_uuid));
+    let twin = row.maybe_uuid("same")?.map(BlobId::from_uuid);
+    let same = existing.or(twin);
     let own = done.outcome.as_ref().ok().map(|stored| stored.blob);
     let surplus = own.filter(|own| same.is_some_and(|same| same != *own));
-    if row.plain::<&str>("state")? != "pending" {
+    let kept = same.filter(|same| surplus.is_some() && Some(*same) == twin);
+    if !is_pending {
         // Told twice: the first time counts. Bytes that nothing points to are not needed.
-        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)) });
+        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept });
     }
 
     let mut sql = QueryBuilder::<Sqlite>::new("");
@@ -192,7 +210,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
         let worked = done.timing.transform + done.timing.encode + done.timing.store;
         session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
     }
-    Ok(TaskFinished { surplus })
+    Ok(TaskFinished { surplus, kept })
 }
 
 /// The blob of a result: a new row, or one reference more to the one that holds the same bytes.

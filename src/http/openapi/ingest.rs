@@ -45,7 +45,7 @@ const ANY_BODY: &[Code] = &[
 const FORMS: &[Code] = &[Code::MalformedMultipart, Code::NoFile, Code::TooManyFiles, Code::TooManyFields, Code::UnsupportedMediaType];
 
 /// What storing adds.
-const STORING: &[Code] = &[Code::IdempotencyConflict];
+const STORING: &[Code] = &[Code::IdempotencyConflict, Code::Gone];
 
 pub(super) fn operations() -> Vec<Op> {
     vec![

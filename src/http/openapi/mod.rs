@@ -1,11 +1,12 @@
 //! The service's own description: `/openapi.json`, made once from the types that answer, and `/docs`, which shows it.
 //!
-//! Operations are written down in `ingest.rs`, `follow.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
+//! Operations are written down in `ingest.rs`, `follow.rs`, `lists.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
 //! options from the pipeline's table. Tests hold the document to the router.
 
 mod examples;
 mod follow;
 mod ingest;
+mod lists;
 mod operate;
 mod operation;
 mod options;
@@ -106,7 +107,7 @@ fn tagged(headers: &HeaderMap, tag: &str, media_type: &'static str, text: &'stat
 
 /// The whole description.
 fn document() -> OpenApi {
-    let operations = ingest::operations().into_iter().chain(follow::operations()).chain(operate::operations());
+    let operations = ingest::operations().into_iter().chain(follow::operations()).chain(lists::operations()).chain(operate::operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| operation.into_paths(paths));
     let mut components = ComponentsBuilder::new().schemas_from_iter(
         [
@@ -115,6 +116,9 @@ fn document() -> OpenApi {
             of::<view::Image>(),
             of::<view::UploadImage>(),
             of::<view::Job>(),
+            of::<view::UploadList>(),
+            of::<view::ImageList>(),
+            of::<view::JobList>(),
             of::<view::Stats>(),
             of::<view::Health>(),
             of::<view::Readiness>(),

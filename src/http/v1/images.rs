@@ -11,9 +11,18 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
-    catalog::Accepted,
-    domain::UploadState,
-    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, query::NoQuery, view},
+    catalog::{Accepted, Subject},
+    domain::{ImageId, UploadState},
+    http::{
+        App,
+        absent::{absent, gone},
+        base_url::BaseUrl,
+        form,
+        path::Segments,
+        problem::Problem,
+        query::NoQuery,
+        view,
+    },
     ingest::UploadRequest,
 };
 
@@ -48,7 +57,8 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     let mut status = StatusCode::ACCEPTED;
     let wanted = wait_preference(&headers);
     if let Some(wait) = wanted {
-        upload = uploads::wait_until_final(site, upload.id, wait).await?.unwrap_or(upload);
+        let id = upload.id;
+        upload = uploads::wait_until_final(site, id, wait).await?.ok_or_else(|| gone("upload"))?;
         if upload.state.is_final() {
             status = StatusCode::OK;
         }
@@ -114,11 +124,15 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
 
 /// What is known of an image.
 async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, _: NoQuery) -> Result<Json<view::Image>, Problem> {
-    let id = id.parse().map_err(|_| Problem::not_found("image"))?;
-    let image = site.catalog.image(id).await?.ok_or_else(|| Problem::not_found("image"))?;
-    let upload = site.catalog.upload(image.upload).await?.ok_or_else(|| Problem::not_found("image"))?;
-    let (image, job) = upload.images.iter().find(|(i, _)| i.id == id).ok_or_else(|| Problem::not_found("image"))?;
-    Ok(Json(view::image(image, job, &base.0)))
+    let id = id.parse::<ImageId>().map_err(|_| Problem::not_found("image"))?;
+    let upload = match site.catalog.image(id).await? {
+        Some(image) => site.catalog.upload(image.upload).await?,
+        None => None,
+    };
+    match upload.as_ref().and_then(|upload| upload.images.iter().find(|(i, _)| i.id == id)) {
+        Some((image, job)) => Ok(Json(view::image(image, job, &base.0))),
+        None => Err(absent(&site, Subject::Image(id)).await),
+    }
 }
 
 /// The named sets of options.

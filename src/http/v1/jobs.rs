@@ -3,7 +3,10 @@
 use axum::{Router, extract::State, response::Response, routing::get};
 use http::HeaderMap;
 
-use crate::http::{App, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
+use crate::{
+    catalog::Subject,
+    http::{App, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view},
+};
 
 use super::uploads::tagged_json;
 
@@ -19,6 +22,6 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("job"))?;
-    let view = site.catalog.job(id).await?.ok_or_else(|| Problem::not_found("job"))?;
+    let Some(view) = site.catalog.job(id).await? else { return Err(absent(&site, Subject::Job(id)).await) };
     Ok(tagged_json(&headers, &view::job(&view, &base.0)))
 }

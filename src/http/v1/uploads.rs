@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::{
-    catalog::{CatalogError, UploadView},
+    catalog::{CatalogError, Subject, UploadView},
     deliver::{Conditions, Selection, etag, select},
     domain::{Code, UploadId},
-    http::{App, base_url::BaseUrl, path::Segments, problem::Problem, view},
+    http::{App, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, view},
 };
 
 use super::intake::query_pairs;
@@ -35,7 +35,7 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
         Some(wait) => wait_until_final(&site, id, wait).await?,
         None => site.catalog.upload(id).await?,
     };
-    let view = view.ok_or_else(|| Problem::not_found("upload"))?;
+    let Some(view) = view else { return Err(absent(&site, Subject::Upload(id)).await) };
     Ok(tagged_json(request.headers(), &view::upload(&view, &base.0)))
 }
 

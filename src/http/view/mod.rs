@@ -5,6 +5,7 @@
 
 mod image;
 mod job;
+mod lists;
 mod operate;
 mod problem;
 mod stats;
@@ -17,6 +18,7 @@ use crate::domain::Timestamp;
 
 pub(crate) use image::{Image, UploadImage, image};
 pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, job};
+pub(crate) use lists::{ImageList, JobList, UploadList};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;
 pub(crate) use stats::{Pool, Stage, Stats};

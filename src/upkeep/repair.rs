@@ -1,0 +1,136 @@
+//! What an earlier process left, found and put right while the service serves: files of deleted blobs, files without a
+//! row, rows without a file. One log line each, with the count.
+//!
+//! The invariants that make this safe beside uploads, jobs and deletions:
+//! - A blob is live only after its file is durable, and its file goes only after it is dead. So a live blob without a file
+//!   has lost it; that it was still live is checked by the very statement that marks it.
+//! - A dead blob is never live again, and no row ever points at an id that was not made for it. So a file that has no
+//!   live row and was not made by this process is nobody's, now and for ever. Who made it is told by its id alone: this
+//!   process makes none with a time before its `floor` ([`crate::clock::FlooredIds`]), wherever its clock goes, and the
+//!   lock on the data folder says that whoever made the others has ended. A clock that was ahead in an earlier process
+//!   only makes its leftovers wait for a later start.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tracing::{error, info, warn};
+
+use crate::{
+    catalog::{Catalog, CatalogError},
+    domain::{BlobId, Timestamp},
+    store::{BlobStore, StoreError, is_whole},
+    telemetry::error_chain,
+};
+
+/// Blobs in one catalog read.
+const BATCH: u32 = 500;
+/// Pause after each batch, so that requests come first.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a step stopped; the next start begins again.
+#[derive(Debug, thiserror::Error)]
+enum RepairError {
+    #[error("the catalog failed")]
+    Catalog(#[from] CatalogError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+/// The repair of one start.
+pub struct Repair {
+    store: Arc<dyn BlobStore>,
+    catalog: Arc<dyn Catalog>,
+    floor: Timestamp,
+}
+
+impl Repair {
+    /// A repair of what was made before `floor`, the earliest time an id of this process carries.
+    #[must_use]
+    pub fn new(store: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, floor: Timestamp) -> Self {
+        Self { store, catalog, floor }
+    }
+
+    /// Does all steps, one after the other; one that fails does not keep the others from being done.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any time; what is not done is done at the next start.
+    pub async fn run(self) {
+        match self.dead().await {
+            Ok(0) => {}
+            Ok(files) => info!(files, "removed files of deleted images that an interrupted deletion had left"),
+            Err(error) => warn!(error = %error_chain(&error), "could not remove what interrupted deletions left"),
+        }
+        match self.orphans().await {
+            Ok(0) => {}
+            Ok(blobs) => info!(blobs, "removed stored bytes that an interrupted upload or job had left"),
+            Err(error) => warn!(error = %error_chain(&error), "could not look for stored bytes without a row"),
+        }
+        match self.missing().await {
+            Ok((0, 0)) => {}
+            Ok((missing, 0)) => error!(missing, "files of stored images or variants are missing; the same bytes sent again heal them"),
+            Ok((missing, found)) => info!(missing, found, "stored files that were missing are there again"),
+            Err(error) => warn!(error = %error_chain(&error), "could not look for missing files"),
+        }
+    }
+
+    /// Files of dead blobs, then their rows.
+    async fn dead(&self) -> Result<usize, RepairError> {
+        let mut removed = 0;
+        loop {
+            let dead = self.catalog.dead_blobs(BATCH).await?;
+            for blob in &dead {
+                self.store.delete(*blob).await?;
+            }
+            self.catalog.purge_blobs(&dead).await?;
+            removed += dead.len();
+            if dead.len() < BATCH as usize {
+                return Ok(removed);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Files of earlier processes that no live row points at.
+    async fn orphans(&self) -> Result<usize, RepairError> {
+        let mut removed = 0;
+        let old: Vec<BlobId> = self.store.list().await?.into_iter().filter(|blob| blob.made_at() < self.floor).collect();
+        for batch in old.chunks(BATCH as usize) {
+            let live: HashSet<BlobId> = self.catalog.live_blobs(batch).await?.into_iter().collect();
+            for blob in batch.iter().filter(|blob| !live.contains(blob)) {
+                match self.store.delete(*blob).await {
+                    Ok(()) => removed += 1,
+                    Err(error) => warn!(%blob, error = %error_chain(&error), "could not remove an orphaned blob"),
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(removed)
+    }
+
+    /// Marks live blobs whose file is not there or not whole, and takes the mark from those whose file is there again;
+    /// returns how many are missing in all, and how many were found.
+    async fn missing(&self) -> Result<(usize, usize), RepairError> {
+        let (mut missing, mut found, mut after) = (0, 0, None);
+        loop {
+            let batch = self.catalog.blobs_after(after, BATCH).await?;
+            let (mut lost, mut back) = (Vec::new(), Vec::new());
+            for blob in &batch {
+                match is_whole(&*self.store, blob.id, blob.bytes).await {
+                    Ok(true) if blob.missing => back.push(blob.id),
+                    Ok(true) => {}
+                    Ok(false) if blob.missing => missing += 1,
+                    Ok(false) => lost.push(blob.id),
+                    // Not known to be lost: what cannot be read now may be read later.
+                    Err(error) => warn!(blob = %blob.id, error = %error_chain(&error), "could not look at a stored file"),
+                }
+            }
+            // Only what is live still: one that was deleted meanwhile lost its file by right.
+            missing += self.catalog.mark_missing(&lost).await?.len();
+            found += self.catalog.mark_found(&back).await?.len();
+            after = batch.last().map(|blob| blob.id);
+            if batch.len() < BATCH as usize {
+                return Ok((missing, found));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a crash, a torn disk or somebody with `rm` left is put right while the service serves, or told in clear words.
+
+use std::path::{Path, PathBuf};
+
+use pixmill::{
+    app::App,
+    catalog::{Catalog, Deletion, sqlite::SqliteCatalog},
+    clock::{Clock, IdSource, RandomIds, SystemClock},
+    config::Config,
+    domain::{BlobId, Timestamp},
+    store::{BlobStore, LocalStore},
+};
+use serde_json::Value;
+
+use crate::support::{Server, files_below, pictures, process::Process, small, until, wire::Form};
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+/// The file of a blob that holds these bytes.
+fn file_of(data: &Path, bytes: &[u8]) -> PathBuf {
+    let found = files_below(&data.join("blobs")).into_iter().find(|path| std::fs::read(path).expect("readable") == bytes);
+    found.expect("a blob with these bytes")
+}
+
+async fn is_missing(server: &Server, path: &str) {
+    let problem = server.get(path).await.problem(500, "internal");
+    assert!(text(&problem, "detail").contains("missing"), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_vanished_are_healed_by_the_same_bytes() {
+    let file = pictures::small_jpeg(1);
+    let variants = ["v=w:10", "w=w:30"];
+    let server = Server::start().await;
+    let first = server.make(file.clone(), &variants).await;
+    let image = format!("/i/{}", text(&first["images"][0], "id"));
+    let variant = server.get(&format!("{image}/v.jpg")).await.body;
+    let data = server.stopped().await;
+    // One is gone, one is cut short.
+    std::fs::remove_file(file_of(data.path(), &variant)).expect("removed");
+    let cut = file_of(data.path(), &file);
+    std::fs::write(&cut, &file[..100]).expect("cut");
+
+    let server = Server::on(data, |_| ()).await;
+    for path in [&image, &format!("{image}/v.jpg"), &image] {
+        is_missing(&server, path).await;
+    }
+    assert_eq!(server.get(&format!("{image}/w.jpg")).await.status, 200, "what is there is served");
+    let second = server.make(file.clone(), &variants).await;
+    assert_eq!((&second["status"], &second["images"][0]["duplicate"]), (&"completed".into(), &true.into()), "{second}");
+    for path in [image.clone(), format!("/i/{}", text(&second["images"][0], "id"))] {
+        assert_eq!(server.get(&path).await.body, file, "healed for all that share it");
+        // Made again beside other variants than the first time, so the decode may have been another one.
+        let again = server.get(&format!("{path}/v.jpg")).await;
+        let again = image::load_from_memory(&again.body).expect("a whole picture");
+        assert_eq!((again.width(), again.height()), (10, 8));
+    }
+    assert_eq!((cut.exists(), server.blobs()), (false, 3), "what was left of the lost file is gone, too");
+
+    // The same without a restart, and with an index that remembers where it was.
+    std::fs::remove_file(file_of(server.data(), &file)).expect("removed");
+    is_missing(&server, &image).await;
+    server.make(file.clone(), &variants).await;
+    assert_eq!(server.get(&image).await.body, file);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_upload_is_never_dropped_for_a_file_that_is_gone() {
+    let file = pictures::small_jpeg(2);
+    let server = Server::start().await;
+    server.make(file.clone(), &["v=w:10"]).await;
+    // Nobody has noticed yet when the same bytes come again.
+    std::fs::remove_file(file_of(server.data(), &file)).expect("removed");
+    let answer = server.send(http::Method::POST, "/v1/images", &[("content-type", "image/jpeg")], file.clone()).await;
+    assert_eq!(answer.status, 202);
+    let again = format!("/i/{}", text(&answer.json()["images"][0], "id"));
+    assert_eq!(server.get(&again).await.body, file);
+    // As a replay, too.
+    std::fs::remove_file(file_of(server.data(), &file)).expect("removed");
+    let headers = [("content-type", "image/jpeg"), ("idempotency-key", "k")];
+    for round in 0..2 {
+        let answer = server.send(http::Method::POST, "/v1/images", &headers, file.clone()).await;
+        assert_eq!((answer.status, answer.header("idempotency-replayed") == "true"), (202, round == 1));
+        assert_eq!(server.get(&format!("/i/{}", text(&answer.json()["images"][0], "id"))).await.body, file);
+        if round == 0 {
+            std::fs::remove_file(file_of(server.data(), &file)).expect("removed");
+        }
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_comes_back_is_found() {
+    let file = pictures::small_jpeg(3);
+    let server = Server::start().await;
+    let upload = server.make(file.clone(), &["v=w:10"]).await;
+    let image = format!("/i/{}", text(&upload["images"][0], "id"));
+    let data = server.stopped().await;
+    let path = file_of(data.path(), &file);
+    std::fs::remove_file(&path).expect("removed");
+    let server = Server::on(data, |_| ()).await;
+    is_missing(&server, &image).await;
+    let data = server.stopped().await;
+    std::fs::write(&path, &file).expect("restored");
+    let server = Server::on(data, |_| ()).await;
+    assert_eq!(server.get(&image).await.body, file);
+    let catalog = SqliteCatalog::open(&server.data().join("catalog.db")).await.expect("opens");
+    until("the mark is taken away", async || catalog.blobs_after(None, 10).await.expect("reads").iter().all(|blob| !blob.missing)).await;
+    catalog.close().await;
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_original_is_gone_fails_in_clear_words() {
+    let one_attempt = |settings: &mut pixmill::config::Settings| {
+        settings.max_attempts = Some(1);
+        settings.shutdown_grace = Some("0s".parse().expect("a time"));
+    };
+    let server = Server::with(one_attempt).await;
+    let large = pictures::jpeg(&pictures::photo(2000, 1500, 4), 90);
+    let mut uploads = Vec::new();
+    for n in 0..3 {
+        let form =
+            Form::new().file("file", "a.jpg", &pictures::with_comment(&large, &n.to_string())).field("variant", "v=w:1900/bl:20/f:png");
+        uploads.push(server.post_form("/v1/images", form).await.json());
+    }
+    let data = server.stopped().await;
+    for file in files_below(&data.path().join("blobs")) {
+        std::fs::remove_file(file).expect("removed");
+    }
+    let server = Server::on(data, one_attempt).await;
+    for upload in &uploads {
+        let upload = server.finished(upload).await;
+        let task = &upload["images"][0]["variants"][0];
+        if task["status"] == "failed" {
+            assert_eq!(task["error"]["code"], "storage", "{upload}");
+            assert!(text(&task["error"], "detail").contains("original is missing"), "{upload}");
+        }
+    }
+    assert!(server.stats().await["failed_tasks"].as_u64().is_some_and(|failed| failed > 0), "the last ones waited when all stopped");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_finishes_deletions_and_spares_what_it_did_not_make() {
+    let server = Server::start().await;
+    let gone = server.make(pictures::small_jpeg(5), &["v=w:10"]).await;
+    let kept = server.make(pictures::small_jpeg(6), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    // Killed after the commit, before the files went.
+    let catalog = SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens");
+    let upload = text(&gone, "id").parse().expect("an id");
+    assert!(matches!(catalog.delete_upload(upload, SystemClock.now()).await, Ok(Deletion::Done(_))));
+    catalog.close().await;
+    // Two without a row: one from before, one of a clock that was ahead.
+    let now = SystemClock.now().as_millis();
+    let (before, ahead) = (now - 1, now + 3_600_000);
+    let [before, ahead] = [before, ahead].map(|ms| BlobId::from_uuid(RandomIds.new_id(Timestamp::from_millis(ms))));
+    let store = LocalStore::open(data.path().join("blobs")).expect("opens");
+    for blob in [before, ahead] {
+        store.put(blob, b"nobody's".as_slice().into()).await.expect("stored");
+    }
+    assert_eq!(files_below(&data.path().join("blobs")).len(), 6);
+    let server = Server::on(data, |_| ()).await;
+    until("what was deleted and what is nobody's goes", async || server.blobs() == 3).await;
+    let listed = store.list().await.expect("lists");
+    assert!(listed.contains(&ahead) && !listed.contains(&before), "younger than the process is not its to judge");
+    assert_eq!(server.get(&format!("/i/{}/v.jpg", text(&kept["images"][0], "id"))).await.status, 200);
+    server.get(&format!("/i/{}", text(&gone["images"][0], "id"))).await.problem(410, "gone");
+    store.delete(ahead).await.expect("deleted");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_log_does_not_keep_the_service_from_starting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (round, bytes) in [1_usize, 17, 100, 512].into_iter().enumerate() {
+        let service = Process::start(folder.path(), &[]);
+        let url = format!("http://{}/v1/images", service.address);
+        let file = pictures::small_jpeg(round as u64);
+        let answer = client.post(url).header("content-type", "image/jpeg").body(file).send().await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        service.kill();
+        let log = folder.path().join("data/catalog.db-wal");
+        let mut torn = std::fs::read(&log).expect("a log is left");
+        let end = torn.len();
+        if round % 2 == 0 {
+            torn[end - bytes..].fill(0x5a)
+        } else {
+            torn.extend(std::iter::repeat_n(0xa5, bytes))
+        }
+        std::fs::write(&log, torn).expect("torn");
+    }
+    let mut service = Process::start(folder.path(), &[]);
+    let stats: Value =
+        client.get(format!("http://{}/v1/stats", service.address)).send().await.expect("an answer").json().await.expect("JSON");
+    assert!(stats["uploads"].as_u64().is_some_and(|uploads| (2..=4).contains(&uploads)), "only the last commits are lost: {stats}");
+    service.terminate();
+    assert!(service.ended().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_catalog_is_told_at_start() {
+    let server = Server::start().await;
+    server.make(pictures::small_jpeg(7), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let path = data.path().join("catalog.db");
+    let whole = std::fs::read(&path).expect("readable");
+    for damage in [0..16, 0..4096] {
+        let mut torn = whole.clone();
+        torn[damage].fill(0xa5);
+        std::fs::write(&path, torn).expect("written");
+        let refused = match App::start(&Config::resolve(small(data.path())).expect("valid")).await {
+            Ok(_) => panic!("a damaged catalog starts"),
+            Err(error) => format!("{error:#}"),
+        };
+        assert!(refused.contains("catalog.db is no catalog of this program or is damaged"), "{refused}");
+    }
+}
