@@ -53,9 +53,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     // Before the first line is printed: whoever reads it may signal at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::start(config).await?;
-    let url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", app.address()));
+    let prefix = config.server.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
+    let own = format!("http://{}{prefix}", app.address());
+    let url = config.server.edge.public_url.as_ref().map_or_else(|| own.clone(), ToString::to_string);
     let mut out = std::io::stdout();
-    let text = greeting(&format!("http://{}", app.address()));
+    let text = greeting(&own);
     // Nobody reading standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     tracing::info!(url, data_dir = %config.storage.data_dir.display(), workers = config.pool.workers, "serving");

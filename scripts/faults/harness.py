@@ -12,13 +12,16 @@ and calls `c.start(...)`. Python >= 3.9, standard library only.
 """
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
+import queue
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -117,11 +120,12 @@ class Service(common.Server):
 class Context:
     """What a case works with."""
 
-    def __init__(self, case_, binary, python, flags_known):
-        self.case, self.binary, self.python, self.flags_known = case_, binary, python, flags_known
+    def __init__(self, case_, binary, python, flags_known, brief=False):
+        """`python` may have further packages (or be None); `brief` asks a case for fewer rounds."""
+        self.case, self.binary, self.python, self.flags_known, self.brief = case_, binary, python, flags_known, brief
         self.yard = common.scratch("fault-" + case_.ids[0])
         self.failures, self.notes, self.server, self.before, self.usual_s = [], [], None, None, None
-        self.top_names, self.canaries, self.services, self.cleanups = set(), {}, [], []
+        self.top_names, self.canaries, self.services, self.cleanups, self.left_out = set(), {}, [], [], set()
         for name in ("home", "tmp", "neighbour/deep"):
             (self.yard / name).mkdir(parents=True)
         for name in ("canary.txt", "neighbour/deep/canary.png", "home/.profile", "tmp/canary"):
@@ -150,7 +154,7 @@ class Context:
         return self.start(how.pop("flags", None), warm=warm, **how)
 
     def usable(self, flags):
-        """Flags this binary knows; the others are left out, aloud."""
+        """Flags this binary knows; the others are left out, and that is noted."""
         kept, flags = [], [str(f) for f in flags]
         while flags:
             taken = [flags.pop(0)]
@@ -159,7 +163,7 @@ class Context:
             if taken[0] in self.flags_known:
                 kept += taken
             else:
-                self.note(f"without {' '.join(taken)}, which this binary does not know")
+                self.left_out.add(taken[0])
         return kept
 
     def inside(self):
@@ -177,6 +181,14 @@ class Context:
                 raise RuntimeError(f"the first upload was answered {answer} {answer.body[:200]!r}")
         self.usual_s = common.median(took)
         self.quiet()
+        # Readers of the catalog are opened when they are first needed, and stay.
+        image = answer.json()["images"][0]
+        paths = [f"/v1/uploads/{answer.json()['id']}", image["url"][image["url"].index("/i/"):], "/readyz"] * 8
+        readers = [threading.Thread(target=self.get, args=(path,)) for path in paths]
+        for r in readers:
+            r.start()
+        for r in readers:
+            r.join()
         time.sleep(0.1)
         self.before = Vitals(self.server.pid)
 
@@ -295,6 +307,33 @@ class Context:
         if grow_mib is not None:
             self.check(spent["grow_mib"] <= grow_mib, f"{what}: memory grew by {spent['grow_mib']:.0f} MiB, allowed {grow_mib}")
 
+    @contextlib.contextmanager
+    def probe(self, path="/healthz", message=None, every_s=0.02):
+        """A process of its own asks for this all the while, on one connection; yields a list that holds the latencies in ms
+        afterwards (an answer other than 200 and 202, or none, counts as infinite)."""
+        took, stop = [], multiprocessing.get_context("fork").Event()
+        results = multiprocessing.get_context("fork").Queue()
+        child = multiprocessing.get_context("fork").Process(
+            target=_probe, args=(self.address, message or common.request("GET", path, self.host), every_s, stop, results), daemon=True)
+        child.start()
+        try:
+            yield took
+        finally:
+            stop.set()
+            with contextlib.suppress(queue.Empty):
+                took += results.get(timeout=90)
+            child.join(5)
+            child.kill()
+
+    def check_quick(self, what, took_ms, limit_ms, q=0.99):
+        """Check a quantile of what `probe` measured."""
+        if self.check(took_ms, f"{what}: nothing was measured"):
+            at = common.quantile(took_ms, q)
+            self.check(at < limit_ms, f"{what}: {at:.0f} ms at {q:.0%}, allowed {limit_ms}")
+            self.note(f"{what}: {common.median(took_ms):.1f} ms, {at:.1f} ms at {q:.0%}, {len(took_ms)} times")
+
+    now = staticmethod(time.monotonic)
+
     def log(self):
         return (self.yard / "server.log").read_text(errors="replace")
 
@@ -323,10 +362,26 @@ class Timeout(Exception):
     pass
 
 
-def run_case(case_, binary, python, flags_known):
+def _probe(address, message, every_s, stop, results):
+    """The process behind `Context.probe`."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    took, connection = [], common.Connection(*address, timeout_s=20)
+    while not stop.is_set():
+        begun = time.monotonic()
+        try:
+            status, _ = connection.roundtrip(message)
+            took.append((time.monotonic() - begun) * 1000 if status in (200, 202) else float("inf"))
+        except OSError:
+            took.append(float("inf"))
+            connection.close()
+        stop.wait(every_s)
+    results.put(took)
+
+
+def run_case(case_, binary, python, flags_known, brief=False):
     """Run one case and judge it: (result, failures, notes, seconds); result is ok, FAIL or skip."""
     begun = time.monotonic()
-    c = Context(case_, binary, python, flags_known)
+    c = Context(case_, binary, python, flags_known, brief)
 
     def alarm(*_):
         raise Timeout(f"not done after {case_.limit_s} s")
@@ -362,6 +417,8 @@ def run_case(case_, binary, python, flags_known):
             shutil.rmtree(c.yard, ignore_errors=True)
     if skipped is not None:
         return "skip", [], [skipped], time.monotonic() - begun
+    if c.left_out:
+        c.note(f"left out, unknown to this binary: {', '.join(sorted(c.left_out))}")
     return ("FAIL" if c.failures else "ok"), c.failures, c.notes, time.monotonic() - begun
 
 

@@ -180,6 +180,37 @@ pub fn etag(sha256: &[u8; 32]) -> String {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn what_was_read_before_a_deletion_is_not_remembered_after_it() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let catalog = crate::catalog::sqlite::SqliteCatalog::open(&folder.path().join("catalog.db")).await.expect("opens");
+        let store = crate::store::LocalStore::open(folder.path().join("blobs")).expect("opens");
+        let deliver = Deliver::new(Arc::new(catalog), Arc::new(store));
+        let id = |n| uuid::Uuid::from_u128(n);
+        let (gone, other) = (ImageId::from_uuid(id(1)), ImageId::from_uuid(id(2)));
+        let name: VariantName = "v".parse().expect("a name");
+        let entry = Servable { blob: BlobId::from_uuid(id(3)), bytes: 1, etag: etag(&[0; 32]), format: "png".into(), filename: None };
+        let keys = [Key::Original(gone), Key::Variant(gone, name.clone()), Key::Original(other)];
+        for key in &keys {
+            deliver.remember(key.clone(), entry.clone(), 0);
+        }
+        deliver.erased(&Erased {
+            upload: crate::domain::UploadId::from_uuid(id(4)),
+            images: vec![crate::catalog::ErasedImage { id: gone, variants: vec![name] }],
+            running: Vec::new(),
+            queued_jobs: 0,
+            dead: Vec::new(),
+        });
+        let there = || keys.iter().map(|key| deliver.index.get(key).is_some()).collect::<Vec<_>>();
+        assert_eq!(there(), [false, false, true]);
+        // Looked up before, remembered late.
+        deliver.remember(keys[0].clone(), entry.clone(), 0);
+        assert_eq!(there(), [false, false, true]);
+        deliver.remember(keys[0].clone(), entry, 1);
+        deliver.forget(other, None);
+        assert_eq!(there(), [true, false, false]);
+    }
+
     #[test]
     fn tags_are_quoted_and_differ() {
         assert_eq!(etag(&[0xab; 32]), format!("\"{}\"", "ab".repeat(16)));

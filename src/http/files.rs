@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::{
     catalog::Subject,
@@ -18,13 +19,15 @@ use crate::{
     store::StoreError,
 };
 
-use super::{App, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
+use super::{App, RESOURCE_POLICY, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant))
+    // Results are made to be embedded in pages of any site.
+    let embeddable = SetResponseHeaderLayer::overriding(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant)).layer(embeddable)
 }
 
 async fn original(

@@ -112,6 +112,8 @@ mod tests {
         let leases = Arc::new(Leases::default());
         let lease = |n| Lease { job: JobId::from_uuid(Uuid::from_u128(n)), token: LeaseToken::from_uuid(Uuid::from_u128(n)) };
         let (a, b) = (leases.hold(lease(1)), leases.hold(lease(2)));
+        leases.cancel(&[lease(2).job, lease(3).job]);
+        assert_eq!((a.cancel.load(Ordering::Relaxed), b.cancel.load(Ordering::Relaxed)), (false, true), "only the jobs that are named");
         leases.cancel_all();
         assert!(a.cancel.load(Ordering::Relaxed));
         drop(a);

@@ -77,12 +77,17 @@ impl Repair {
         let mut removed = 0;
         loop {
             let dead = self.catalog.dead_blobs(BATCH).await?;
+            let mut gone = Vec::with_capacity(dead.len());
             for blob in &dead {
-                self.store.delete(*blob).await?;
+                match self.store.delete(*blob).await {
+                    Ok(()) => gone.push(*blob),
+                    Err(error) => warn!(%blob, error = %error_chain(&error), "could not remove a deleted file"),
+                }
             }
-            self.catalog.purge_blobs(&dead).await?;
-            removed += dead.len();
-            if dead.len() < BATCH as usize {
+            self.catalog.purge_blobs(&gone).await?;
+            removed += gone.len();
+            // Those that stay would be given again and again.
+            if dead.len() < BATCH as usize || gone.len() < dead.len() {
                 return Ok(removed);
             }
             tokio::time::sleep(PAUSE).await;
@@ -110,6 +115,7 @@ impl Repair {
     /// returns how many are missing in all, and how many were found.
     async fn missing(&self) -> Result<(usize, usize), RepairError> {
         let (mut missing, mut found, mut after) = (0, 0, None);
+        let mut unreadable = 0_usize;
         loop {
             let batch = self.catalog.blobs_after(after, BATCH).await?;
             let (mut lost, mut back) = (Vec::new(), Vec::new());
@@ -120,7 +126,7 @@ impl Repair {
                     Ok(false) if blob.missing => missing += 1,
                     Ok(false) => lost.push(blob.id),
                     // Not known to be lost: what cannot be read now may be read later.
-                    Err(error) => warn!(blob = %blob.id, error = %error_chain(&error), "could not look at a stored file"),
+                    Err(_) => unreadable += 1,
                 }
             }
             // Only what is live still: one that was deleted meanwhile lost its file by right.
@@ -128,6 +134,9 @@ impl Repair {
             found += self.catalog.mark_found(&back).await?.len();
             after = batch.last().map(|blob| blob.id);
             if batch.len() < BATCH as usize {
+                if unreadable > 0 {
+                    warn!(files = unreadable, "could not look at some stored files");
+                }
                 return Ok((missing, found));
             }
             tokio::time::sleep(PAUSE).await;

@@ -3,6 +3,7 @@
 mod config;
 mod crash;
 mod deliver;
+mod edge_policy;
 mod edges;
 mod erase;
 mod jobs;

@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
     ("http", &["domain", "clock", "store", "catalog", "compute", "follow", "ingest", "queue", "deliver", "erase", "telemetry"]),
-    ("config", &["ingest"]),
+    ("config", &["http", "ingest"]),
     ("cli", &["config"]),
     (
         "app",

@@ -203,7 +203,8 @@ fn operations_have_names_of_their_own_and_say_what_they_do() {
         let tag = &operation["tags"][0];
         assert!(document["tags"].as_array().expect("tags").iter().any(|known| known["name"] == *tag), "{method} {path}: {tag}");
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            let parameter = parameter.get("$ref").map_or(parameter, |r| document.pointer(&r.as_str().expect("text")[1..]).expect("is there"));
+            let parameter =
+                parameter.get("$ref").map_or(parameter, |r| document.pointer(&r.as_str().expect("text")[1..]).expect("is there"));
             assert!(parameter["description"].as_str().is_some_and(|s| !s.is_empty()), "{method} {path}: {parameter}");
         }
     }
