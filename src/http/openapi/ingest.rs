@@ -27,6 +27,7 @@ const ANY_BODY: &[Code] = &[
     Code::BadOption,
     Code::BadRequest,
     Code::DigestMismatch,
+    Code::Forbidden,
     Code::TooSlow,
     Code::TooLarge,
     Code::UnsupportedFormat,

@@ -55,5 +55,5 @@ fn delete(path: &'static str, operation: &str, name: &str, what: &str, about: &s
     Op::new(HttpMethod::Delete, path, operation, "follow", &format!("Delete an {what}"), about)
         .param(id(name, what))
         .answer(204, "Gone, and durably so.", [], &[])
-        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::DiskFull])
+        .problems(&[Code::BadOption, Code::Forbidden, Code::NotFound, Code::Gone, Code::Internal, Code::DiskFull])
 }

@@ -170,7 +170,8 @@ const ABOUT: &str = "Self-hosted upload-and-process image service: stream in, an
     JSON is snake_case, times are RFC 3339 in UTC, durations are `*_ms`. URLs in answers are absolute. HEAD is answered wherever GET is. Every answer \
     carries `X-Request-Id`.\n\n\
     Every refusal and failure is `application/problem+json` (RFC 9457) with a stable `code`; each operation lists the codes it gives. Any path \
-    answers an unknown method with 405 `method_not_allowed` and `Allow`, an unknown path is 404 `not_found`. `429`, `503` \
+    answers an unknown method with 405 `method_not_allowed` and `Allow`, an unknown path is 404 `not_found`, a host that is not served 403 `forbidden`, a request that names no host 400 \
+    `bad_request`. `429`, `503` \
     and `507` carry `Retry-After`.\n\n\
     ```\ncurl -F file=@cat.jpg -F 'variant=thumb=rs:fill:320:320/f:webp' localhost:8080/v1/images\n```";
 
