@@ -13,6 +13,7 @@ import zlib
 
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.generation import GenerationMode
 from schemathesis.transport.serialization import Binary
 
@@ -62,15 +63,19 @@ def upload():
         return json.load(answer)
 
 
-KNOWN = upload()
-IMAGE = KNOWN["images"][0]
-IDS = {
-    "/v1/uploads/{id}": {"id": KNOWN["id"]},
-    "/v1/jobs/{id}": {"id": IMAGE["job"]},
-    "/v1/images/{name}": {"name": IMAGE["id"]},
-    "/i/{image}": {"image": IMAGE["id"]},
-    "/i/{image}/{variant}": {"image": IMAGE["id"], "variant": "thumb.webp"},
-}
+def ids_of(known):
+    """Path parameters that name what this upload made."""
+    image = known["images"][0]
+    return {
+        "/v1/uploads/{id}": {"id": known["id"]},
+        "/v1/jobs/{id}": {"id": image["job"]},
+        "/v1/images/{name}": {"name": image["id"]},
+        "/i/{image}": {"image": image["id"]},
+        "/i/{image}/{variant}": {"image": image["id"], "variant": "thumb.webp"},
+    }
+
+
+IDS = ids_of(upload())
 
 
 def is_valid(case):
@@ -112,8 +117,10 @@ def before_call(context, case, kwargs):
 
 def make_real(case):
     path = case.operation.path
-    # Three ids of four are real, the rest stay as they were made.
-    if case.method.upper() != "PUT" and path in IDS and CHANCE.random() < 0.75:
+    # Three ids of four are real, the rest stay as they were made. What is deleted is an upload of its own.
+    if case.method.upper() == "DELETE" and CHANCE.random() < 0.5:
+        case.path_parameters = ids_of(upload())[path]
+    elif case.method.upper() not in ("PUT", "DELETE") and path in IDS and CHANCE.random() < 0.75:
         case.path_parameters = dict(IDS[path])
     if isinstance(case.query, dict) and case.body is not None and case.method.upper() in ("POST", "PUT"):
         tame(case.query)
@@ -150,6 +157,19 @@ def make_real(case):
         # How long a file is, no schema can know either.
         elif name.lower() == "range":
             headers[name] = "bytes=0-9"
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    # A list told it what we know, and it deleted that.
+    if case.method.upper() == "DELETE" and response.status_code == 204 and case.path_parameters == IDS[case.operation.path]:
+        IDS.update(ids_of(upload()))
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    # A valid id may be that of something deleted: 410 is to it what 404 is to an unknown one, and described.
+    return not (isinstance(failure, RejectedPositiveData) and response.status_code == 410)
 
 
 def one_variant(case):

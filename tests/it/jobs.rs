@@ -86,7 +86,7 @@ async fn polling_is_cheap_and_waiting_ends_with_the_work() {
     let again = server.get_with(&path, &[("if-none-match", first.header("etag"))]).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
     server.get(&format!("{path}?wait=61")).await.problem(400, "bad_request");
-    server.get(&format!("{path}?wiat=1")).await.problem(400, "bad_request");
+    server.get(&format!("{path}?wiat=1")).await.problem(400, "bad_option");
     server.finish().await;
 }
 

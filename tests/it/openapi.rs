@@ -119,6 +119,18 @@ async fn answers_are_as_described() {
     let broken = server.send(Method::PUT, "/v1/images/a.jpg?wait=x", &[], pictures::small_jpeg(2)).await;
     assert_eq!(broken.status, 400);
     document.allows("put", "/v1/images/{name}", &broken);
+    for list in ["uploads", "images", "jobs"] {
+        let path = format!("/v1/{list}");
+        for query in ["", "?limit=1", "?limit=0", "?page=2"] {
+            document.allows("get", &path, &server.get(&format!("{path}{query}")).await);
+        }
+    }
+    for (path, url) in [("/v1/images/{name}", format!("/v1/images/{image}")), ("/v1/uploads/{id}", format!("/v1/uploads/{id}"))] {
+        for _ in 0..2 {
+            document.allows("delete", path, &server.send(Method::DELETE, &url, &[], Bytes::new()).await);
+        }
+        document.allows("get", path, &server.get(&url).await);
+    }
     let plain = Form::new().file("file", "cat.jpg", &pictures::small_jpeg(3)).field("process_type", "thumbnail");
     document.allows("post", "/upload-image/", &server.post_form("/upload-image/", plain).await);
     let one = server.send(Method::POST, "/v1/process?w=8&f=png", &[("content-type", "image/jpeg")], pictures::small_jpeg(4)).await;

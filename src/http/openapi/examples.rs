@@ -177,7 +177,7 @@ fn refusal(code: Code) -> Refusal {
         Code::BadRequest => ("wait is \"soon\", allowed is 0 to 60 seconds", None),
         Code::DigestMismatch => ("the file does not have the announced sha-256 digest", None),
         Code::Unauthorized => ("a key is needed", None),
-        Code::Forbidden => ("this key may not do this", None),
+        Code::Forbidden => ("a page of another site may not write here; allow its origin with --cors-origins", None),
         Code::NotFound => ("there is no such upload", None),
         Code::MethodNotAllowed => ("this path does not take this method", None),
         Code::NotAcceptable => ("nothing that can be sent is acceptable", None),

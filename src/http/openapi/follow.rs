@@ -1,7 +1,7 @@
 //! Operations that tell what became of uploads, images and jobs, and where the variants are.
 
 use utoipa::openapi::{
-    path::{HttpMethod, Parameter, ParameterIn},
+    path::{HttpMethod, ParameterIn},
     schema::{ObjectBuilder, Type},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, Op, RETRY_AFTER, bytes, id, json, parameter, string},
+    operation::{CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, Op, RETRY_AFTER, bytes, id, if_none_match, json, parameter, string},
 };
 
 const RANGES: HeaderDoc = ("Accept-Ranges", "Single ranges are served.", "bytes");
@@ -37,7 +37,7 @@ fn upload() -> Op {
         .params([if_none_match()])
         .answer(200, "The upload as it is now.", json::<Upload>(examples::upload(true)), &[ETAG, CACHE_STATE])
         .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
-        .problems(&[Code::BadRequest, Code::BadOption, Code::NotFound, Code::Internal])
+        .problems(&[Code::BadRequest, Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
 }
 
 fn image() -> Op {
@@ -45,7 +45,7 @@ fn image() -> Op {
     Op::new(HttpMethod::Get, "/v1/images/{name}", "showImage", "follow", "What is known of an image", "Size, format, hash and variants.")
         .param(id("name", "image"))
         .answer(200, "The image.", json::<Image>(examples::image()), &[])
-        .problems(&[Code::BadOption, Code::NotFound, Code::Internal])
+        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
 }
 
 fn job() -> Op {
@@ -55,7 +55,7 @@ fn job() -> Op {
         .params([if_none_match()])
         .answer(200, "The job as it is now.", json::<Job>(examples::job(true)), &[ETAG, CACHE_STATE])
         .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
-        .problems(&[Code::BadOption, Code::NotFound, Code::Internal])
+        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
 }
 
 fn original(method: HttpMethod) -> Op {
@@ -118,14 +118,4 @@ fn served(op: Op, method: &HttpMethod, media_types: &[&'static str]) -> Op {
     ])
     .answer(206, "The range.", content(), &[ETAG, CACHE_IMMUTABLE, RANGE, NAME])
     .problems(&[Code::RangeNotSatisfiable])
-}
-
-fn if_none_match() -> Parameter {
-    parameter(
-        ParameterIn::Header,
-        "If-None-Match",
-        "Answer with 304 if this is still the tag.",
-        string(None, None),
-        Some("\"9f86d081884c7d65\"".into()),
-    )
 }

@@ -27,6 +27,7 @@ const ANY_BODY: &[Code] = &[
     Code::BadOption,
     Code::BadRequest,
     Code::DigestMismatch,
+    Code::Forbidden,
     Code::TooSlow,
     Code::TooLarge,
     Code::UnsupportedFormat,
@@ -45,7 +46,7 @@ const ANY_BODY: &[Code] = &[
 const FORMS: &[Code] = &[Code::MalformedMultipart, Code::NoFile, Code::TooManyFiles, Code::TooManyFields, Code::UnsupportedMediaType];
 
 /// What storing adds.
-const STORING: &[Code] = &[Code::IdempotencyConflict];
+const STORING: &[Code] = &[Code::IdempotencyConflict, Code::Gone];
 
 pub(super) fn operations() -> Vec<Op> {
     vec![
@@ -157,12 +158,12 @@ fn headers() -> [Parameter; 3] {
 
 fn idempotency_key() -> Parameter {
     let what = "The same key with the same files and options gets the first answer again; with others, 409.";
-    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!#-~]+$"));
+    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).pattern(Some(r"^[\t -~]*[!#-~][\t -~]*$"));
     parameter(ParameterIn::Header, "Idempotency-Key", what, schema, Some("order-4711".into()))
 }
 
 fn repr_digest() -> Parameter {
-    let what = "SHA-256 of a raw body, checked (RFC 9530). In a form it may be a header of a part.";
-    let schema = string(None, Some("^sha-256=:[A-Za-z0-9+/]{43}=:$"));
+    let what = "SHA-256 of a raw body, checked (RFC 9530); other algorithms are not looked at. In a form it may be a header of a part.";
+    let schema = string(None, None);
     parameter(ParameterIn::Header, "Repr-Digest", what, schema, Some("sha-256=:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=:".into()))
 }

@@ -1,11 +1,12 @@
 //! The service's own description: `/openapi.json`, made once from the types that answer, and `/docs`, which shows it.
 //!
-//! Operations are written down in `ingest.rs`, `follow.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
+//! Operations are written down in `ingest.rs`, `follow.rs`, `lists.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
 //! options from the pipeline's table. Tests hold the document to the router.
 
 mod examples;
 mod follow;
 mod ingest;
+mod lists;
 mod operate;
 mod operation;
 mod options;
@@ -106,7 +107,7 @@ fn tagged(headers: &HeaderMap, tag: &str, media_type: &'static str, text: &'stat
 
 /// The whole description.
 fn document() -> OpenApi {
-    let operations = ingest::operations().into_iter().chain(follow::operations()).chain(operate::operations());
+    let operations = ingest::operations().into_iter().chain(follow::operations()).chain(lists::operations()).chain(operate::operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| operation.into_paths(paths));
     let mut components = ComponentsBuilder::new().schemas_from_iter(
         [
@@ -115,6 +116,9 @@ fn document() -> OpenApi {
             of::<view::Image>(),
             of::<view::UploadImage>(),
             of::<view::Job>(),
+            of::<view::UploadList>(),
+            of::<view::ImageList>(),
+            of::<view::JobList>(),
             of::<view::Stats>(),
             of::<view::Health>(),
             of::<view::Readiness>(),
@@ -166,7 +170,8 @@ const ABOUT: &str = "Self-hosted upload-and-process image service: stream in, an
     JSON is snake_case, times are RFC 3339 in UTC, durations are `*_ms`. URLs in answers are absolute. HEAD is answered wherever GET is. Every answer \
     carries `X-Request-Id`.\n\n\
     Every refusal and failure is `application/problem+json` (RFC 9457) with a stable `code`; each operation lists the codes it gives. Any path \
-    answers an unknown method with 405 `method_not_allowed` and `Allow`, an unknown path is 404 `not_found`. `429`, `503` \
+    answers an unknown method with 405 `method_not_allowed` and `Allow`, an unknown path is 404 `not_found`, a host that is not served 403 `forbidden`, a request that names no host 400 \
+    `bad_request`. `429`, `503` \
     and `507` carry `Retry-After`.\n\n\
     ```\ncurl -F file=@cat.jpg -F 'variant=thumb=rs:fill:320:320/f:webp' localhost:8080/v1/images\n```";
 

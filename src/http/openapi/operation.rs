@@ -196,3 +196,14 @@ pub(super) fn parameter(place: ParameterIn, name: &str, description: &str, schem
 pub(super) fn id(name: &str, of: &str) -> Parameter {
     parameter(ParameterIn::Path, name, &format!("Id of the {of}."), string(Some("uuid"), None), Some(super::examples::IMAGE.into()))
 }
+
+/// The condition of reads that are polled.
+pub(super) fn if_none_match() -> Parameter {
+    parameter(
+        ParameterIn::Header,
+        "If-None-Match",
+        "Answer with 304 if this is still the tag.",
+        string(None, None),
+        Some("\"9f86d081884c7d65\"".into()),
+    )
+}

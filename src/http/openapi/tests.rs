@@ -111,7 +111,6 @@ fn every_code_is_described_and_given_by_some_operation() {
     // Given before any operation is chosen, or by doors that are not there yet.
     let elsewhere = [
         Code::Unauthorized,
-        Code::Forbidden,
         Code::MethodNotAllowed,
         Code::NotAcceptable,
         Code::VariantExists,

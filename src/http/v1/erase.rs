@@ -5,19 +5,19 @@ use http::StatusCode;
 
 use crate::{
     erase::{Outcome, Target},
-    http::{App, absent::gone, path::Segments, problem::Problem},
+    http::{App, absent::gone, path::Segments, problem::Problem, query::NoQuery},
 };
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/v1/uploads/{id}", delete(upload)).route("/v1/images/{name}", delete(image))
 }
 
-async fn upload(State(site): State<App>, Segments(id): Segments<String>) -> Result<StatusCode, Problem> {
+async fn upload(State(site): State<App>, Segments(id): Segments<String>, _: NoQuery) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("upload"))?;
     answer(site.eraser.erase(Target::Upload(id)).await?, "upload")
 }
 
-async fn image(State(site): State<App>, Segments(id): Segments<String>) -> Result<StatusCode, Problem> {
+async fn image(State(site): State<App>, Segments(id): Segments<String>, _: NoQuery) -> Result<StatusCode, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("image"))?;
     answer(site.eraser.erase(Target::Image(id)).await?, "image")
 }

@@ -81,7 +81,8 @@ impl Asked {
                 }
                 _ => {
                     let allowed = if with_status { "limit, cursor and status" } else { "limit and cursor" };
-                    return Err(bad(format!("unknown query parameter {name:?}, allowed are {allowed}")));
+                    let detail = format!("unknown query parameter {name:?}, allowed are {allowed}");
+                    return Err(Problem::new(Code::BadOption, detail));
                 }
             }
         }
