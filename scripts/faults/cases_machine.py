@@ -107,7 +107,7 @@ def slow_sync(c):
     c.note(f"{counted[0]} uploads in 10 s")
 
 
-@case("B71", "8 x 50 MP in a 1-GB cgroup", expected="queued by the memory budget, not killed", start=False, flags=["--workers", "8"], limit_s=400, rss_mib=300, quick=True)
+@case("B71", "8 x 50 MP in a 1-GB cgroup", expected="queued by the memory budget, not killed", start=False, flags=["--workers", "8"], limit_s=400, rss_mib=300)
 def many_pixels(c):
     prefix, enter, at = group(c, "memory", "memory.limit_in_bytes", "memory.max", 1024 * MIB)
     c.start(prefix=prefix, before_exec=enter)
@@ -149,7 +149,7 @@ def few_descriptors(c):
     c.note(f"served again after {time.monotonic() - begun:.1f} s")
 
 
-@case("B73", "no more threads to be had", expected="the start fails cleanly, or 503; never a panic or an abort", start=False, quick=True, waived={"log": "a start that fails says so as an ERROR; panics are judged by the case"})
+@case("B73", "no more threads to be had", expected="the start fails cleanly, or 503; never a panic or an abort", start=False, waived={"log": "a start that fails says so as an ERROR; panics are judged by the case"})
 def few_threads(c):
     seen = []
     for most in (2, 6, 12, 24):

@@ -49,7 +49,7 @@ def many_fields(c):
         c.note(f"{count} fields: {got[0]} in {took:.0f} ms")
 
 
-@case("B21", "1000 one-byte files; as many images as allowed", expected="413 at max-files; descriptors flat, none kept for a part", quick=True)
+@case("B21", "1000 one-byte files; as many images as allowed", expected="413 at max-files; descriptors flat, none kept for a part")
 def many_files(c):
     most, stop, receiving = {True: 0, False: 0}, threading.Event(), [True]
 

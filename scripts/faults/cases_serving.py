@@ -6,7 +6,7 @@ import urllib.parse
 import uuid
 
 import common
-from harness import MIB, case, head, text_part, file_part
+from harness import case, head, text_part, file_part
 
 TYPES = {"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "image/tiff", "image/bmp"}
 

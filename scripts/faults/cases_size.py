@@ -104,7 +104,7 @@ def large_upload(c):
     c.quiet()
 
 
-@case("B66", "queue full", expected="503 with Retry-After before the body is read; nothing stored; recovers", quick=True, flags=["--workers", "1", "--max-queued-jobs", "3", *CROWD])
+@case("B66", "queue full", expected="503 with Retry-After before the body is read; nothing stored; recovers", flags=["--workers", "1", "--max-queued-jobs", "3", *CROWD])
 def queue_full(c):
     refused, taken = None, 0
     for _ in range(12):

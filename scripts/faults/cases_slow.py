@@ -142,15 +142,15 @@ def gone_in_the_middle(c):
 def many_aborts(c):
     body = form([file_part(c.png(60_000))])
     whole = head("POST", "/v1/images", [("Content-Type", FORM), ("Content-Length", str(len(body)))], c.host) + body
-    begun = time.monotonic()
-    for i in range(10_000):
+    begun, times = time.monotonic(), 1000 if c.brief else 10_000
+    for i in range(times):
         s = socket.create_connection(c.address, 30)
         s.sendall(whole[:(20, 200, len(whole) // 2, len(whole) - 1)[i % 4]])
         if i % 2:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         s.close()
-    staged_gone(c, "10 000 aborts", 5)
-    c.note(f"10 000 in {time.monotonic() - begun:.0f} s")
+    staged_gone(c, f"{times} aborts", 5)
+    c.note(f"{times} in {time.monotonic() - begun:.0f} s")
 
 
 @case("B58", "gone between the last byte and the 202, then again", expected="with Idempotency-Key one upload; without, one blob", quick=True)
@@ -188,7 +188,7 @@ def second_part(c):
     c.check(mixed.status == 202 and len(told["images"]) == 1 and len(told["rejected"]) == 1, f"a good and a bad file: {mixed}")
 
 
-@case("B60", "the client stops without a word (SIGSTOP)", expected="the idle time-out frees everything", flags=["--body-idle-timeout", "3s"], quick=True)
+@case("B60", "the client stops without a word (SIGSTOP)", expected="the idle time-out frees everything", flags=["--body-idle-timeout", "3s"])
 def stopped_clients(c):
     children = []
     for _ in range(20):

@@ -13,6 +13,9 @@ import socket
 import sys
 import time
 
+if {"-h", "--help"} & set(sys.argv[1:]):
+    print(__doc__)
+    raise SystemExit(0)
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "measure"))
 import common  # noqa: E402
 import h2.config  # noqa: E402
@@ -233,7 +236,7 @@ def zero_window(host, port, seconds, path):
 def main():
     if len(sys.argv) < 4:
         print(__doc__)
-        raise SystemExit(0 if {"-h", "--help"} & set(sys.argv) else 2)
+        raise SystemExit(2)
     mode, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     number = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     if mode in ("uploads", "stalled"):

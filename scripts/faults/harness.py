@@ -10,16 +10,11 @@ Every case gets a server of its own on port 0 with its own data folder in a yard
 invariants of invariants.py are checked. A case that needs another start (a wrapper, a mount, a cgroup) says `start=False`
 and calls `c.start(...)`. Python >= 3.9, standard library only.
 """
-import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
-import queue
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +24,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "measure"))
 import common  # noqa: E402
 from invariants import Vitals, check_all, tree  # noqa: E402
+from measuring import Measuring  # noqa: E402
+from service import Service  # noqa: E402
 from wire import FORM, Wire, chunked, cut, file_part, form, head, repeated, text_part  # noqa: E402,F401
 
 MIB = 1 << 20
@@ -55,69 +52,7 @@ def case(ids, title, *, expected, flags=(), quick=False, start=True, waived=None
     return register
 
 
-def known_flags(binary):
-    """Every --flag of this binary."""
-    text = subprocess.run([str(binary), "serve", "--help"], stdout=subprocess.PIPE, check=True).stdout.decode()
-    return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z0-9-]*)", text, re.M))
-
-
-class Service(common.Server):
-    """A server in a yard: working folder, HOME and TMPDIR lie beside the data folder, so that strays are seen."""
-
-    def __init__(self, binary, flags, yard, data_dir, prefix=(), env=None, before_exec=None):
-        super().__init__(binary, *flags, data_dir=data_dir)
-        self.yard, self.prefix, self.env, self.before_exec = yard, [str(p) for p in prefix], dict(env or {}), before_exec
-        self.log_path = pathlib.Path(yard) / "server.log"
-
-    def launch(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PIXMILL_")}
-        env.update(HOME=str(self.yard / "home"), TMPDIR=str(self.yard / "tmp"), **self.env)
-        # Appended to: what an earlier start of the same case wrote is judged too.
-        self.log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self.log = open(self.log_path, "ab")
-        self.process = subprocess.Popen(
-            [*self.prefix, self.binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(self.data_dir), *self.flags],
-            stdout=self.log, stderr=subprocess.STDOUT, env=env, cwd=self.yard, preexec_fn=self.before_exec)
-        self.pid = self.process.pid
-
-    def start(self, timeout_s=30):
-        self.launch()
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            found = re.search(rb"listening on http://([0-9.]+):(\d+)\s", self.log_path.read_bytes()[self.log_from:])
-            if found:
-                self.host, self.port = found[1].decode(), int(found[2])
-                self.url = f"http://{self.host}:{self.port}"
-                self.pid = self.own_pid()
-                return self
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.002)
-        self.kill()
-        raise RuntimeError(f"the server did not start: {self.log_path.read_text(errors='replace')[-600:]}")
-
-    def own_pid(self):
-        """The server itself, should a wrapper (strace) be its parent."""
-        line = [self.process.pid]
-        for pid in line:
-            try:
-                if os.path.samefile(os.readlink(f"/proc/{pid}/exe"), self.binary):
-                    return pid
-                line += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-            except OSError:
-                pass
-        return self.process.pid
-
-    def kill(self):
-        if self.process and self.pid != self.process.pid and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                os.kill(self.pid, signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-        super().kill()
-
-
-class Context:
+class Context(Measuring):
     """What a case works with."""
 
     def __init__(self, case_, binary, python, flags_known, brief=False):
@@ -287,51 +222,6 @@ class Context:
 
     # --- looking and telling ---
 
-    def vitals(self):
-        return Vitals(self.server.pid)
-
-    def cpu_s(self):
-        """CPU seconds the server has used."""
-        fields = pathlib.Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @contextlib.contextmanager
-    def cost(self, what, cpu_s=None, grow_mib=None):
-        """Check what the server spends on the block: CPU seconds and growth of resident memory. Yields a dict of both."""
-        spent, cpu, rss = {}, self.cpu_s(), self.server.memory()[0]
-        self.server.reset_peak()
-        yield spent
-        spent["cpu_s"], spent["grow_mib"] = self.cpu_s() - cpu, max(0, self.server.memory()[1] - rss) / MIB
-        if cpu_s is not None:
-            self.check(spent["cpu_s"] <= cpu_s, f"{what}: {spent['cpu_s']:.2f} s of CPU, allowed {cpu_s}")
-        if grow_mib is not None:
-            self.check(spent["grow_mib"] <= grow_mib, f"{what}: memory grew by {spent['grow_mib']:.0f} MiB, allowed {grow_mib}")
-
-    @contextlib.contextmanager
-    def probe(self, path="/healthz", message=None, every_s=0.02):
-        """A process of its own asks for this all the while, on one connection; yields a list that holds the latencies in ms
-        afterwards (an answer other than 200 and 202, or none, counts as infinite)."""
-        took, stop = [], multiprocessing.get_context("fork").Event()
-        results = multiprocessing.get_context("fork").Queue()
-        child = multiprocessing.get_context("fork").Process(
-            target=_probe, args=(self.address, message or common.request("GET", path, self.host), every_s, stop, results), daemon=True)
-        child.start()
-        try:
-            yield took
-        finally:
-            stop.set()
-            with contextlib.suppress(queue.Empty):
-                took += results.get(timeout=90)
-            child.join(5)
-            child.kill()
-
-    def check_quick(self, what, took_ms, limit_ms, q=0.99):
-        """Check a quantile of what `probe` measured."""
-        if self.check(took_ms, f"{what}: nothing was measured"):
-            at = common.quantile(took_ms, q)
-            self.check(at < limit_ms, f"{what}: {at:.0f} ms at {q:.0%}, allowed {limit_ms}")
-            self.note(f"{what}: {common.median(took_ms):.1f} ms, {at:.1f} ms at {q:.0%}, {len(took_ms)} times")
-
     now = staticmethod(time.monotonic)
 
     def log(self):
@@ -360,22 +250,6 @@ class Context:
 
 class Timeout(Exception):
     pass
-
-
-def _probe(address, message, every_s, stop, results):
-    """The process behind `Context.probe`."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    took, connection = [], common.Connection(*address, timeout_s=20)
-    while not stop.is_set():
-        begun = time.monotonic()
-        try:
-            status, _ = connection.roundtrip(message)
-            took.append((time.monotonic() - begun) * 1000 if status in (200, 202) else float("inf"))
-        except OSError:
-            took.append(float("inf"))
-            connection.close()
-        stop.wait(every_s)
-    results.put(took)
 
 
 def run_case(case_, binary, python, flags_known, brief=False):
@@ -420,8 +294,3 @@ def run_case(case_, binary, python, flags_known, brief=False):
     if c.left_out:
         c.note(f"left out, unknown to this binary: {', '.join(sorted(c.left_out))}")
     return ("FAIL" if c.failures else "ok"), c.failures, c.notes, time.monotonic() - begun
-
-
-def as_json(results):
-    return json.dumps([{"ids": k.ids, "title": k.title, "expected": k.expected, "result": r, "failures": f, "notes": n, "seconds": round(s, 2)}
-                       for k, (r, f, n, s) in results], indent=1)

@@ -46,25 +46,29 @@ def tree(folder, but=()):
 
 
 def check_alive(c):
-    """(i): the best of three uploads is no slower than twice the usual plus 50 ms."""
-    if c.server.process.poll() is not None:
-        yield f"the process ended with {c.server.process.returncode}"
-        return
-    took = []
-    for _ in range(3):
-        begun = time.monotonic()
-        try:
-            answer = c.upload()
-        except OSError as e:
-            yield f"a normal upload failed: {e}"
-            return
-        if answer.status != 202:
-            yield f"a normal upload was answered {answer}"
-            return
-        took.append(time.monotonic() - begun)
+    """(i): the best of three uploads is no slower than twice the usual plus 50 ms. Five rounds, a second apart: another
+    program's burst passes, a service that has become slow stays so."""
     usual = c.usual_s or 0.05
-    if min(took) > 2 * usual + 0.05:
-        yield f"a normal upload takes {min(took) * 1000:.0f} ms, before it took {usual * 1000:.0f} ms"
+    for _ in range(5):
+        if c.server.process.poll() is not None:
+            yield f"the process ended with {c.server.process.returncode}"
+            return
+        took = []
+        for _ in range(3):
+            begun = time.monotonic()
+            try:
+                answer = c.upload()
+            except OSError as e:
+                yield f"a normal upload failed: {e}"
+                return
+            if answer.status != 202:
+                yield f"a normal upload was answered {answer}"
+                return
+            took.append(time.monotonic() - begun)
+        if min(took) <= 2 * usual + 0.05:
+            return
+        time.sleep(1)
+    yield f"a normal upload takes {min(took) * 1000:.0f} ms, before it took {usual * 1000:.0f} ms"
 
 
 def check_back(c):

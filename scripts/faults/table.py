@@ -3,6 +3,8 @@
 Knows nothing of how a case runs. A test that is named here and not found in the sources is an error: a row must not
 promise a test that is gone.
 """
+import hashlib
+import json
 import os
 import platform
 import re
@@ -23,6 +25,8 @@ scripts/faults/run --quick             # those for every change, under three min
 scripts/faults/run --list              # what there is
 scripts/faults/run --table             # all of them, and this file anew
 ```
+
+What was seen of a binary is kept in `target/faults/results.json`, so `--case B47 --table` runs one and writes the table of all.
 
 A case that this machine cannot run (no cgroup to make, a tool that is missing) is skipped, and says why. `KEEP_YARD=1` keeps the
 folder of a case that failed, log included.
@@ -98,20 +102,35 @@ def cell(text):
     return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def write(repo, results):
-    """Write docs/FAULTS.md from [(case, (result, failures, notes, seconds))]."""
-    gone = check(repo)
-    if gone:
-        raise SystemExit("\n".join(gone))
-    there, rows = tests_in(repo), []
-    for case, (result, failures, notes, _) in results:
-        got = {"ok": "", "FAIL": "**fails**: " + "; ".join(failures[:3]) + ". ", "skip": "*skipped*: "}[result] + "; ".join(notes)
+def remember(repo, binary, results):
+    """Add these [(case, (result, failures, notes, seconds))] to what was seen of this very binary; all of it."""
+    path = repo / "target/faults/results.json"
+    of = hashlib.sha256(open(binary, "rb").read()).hexdigest()
+    seen = json.loads(path.read_text()) if path.is_file() else {}
+    if seen.get("binary") != of:
+        seen = {"binary": of, "cases": {}}
+    for case, (result, failures, notes, seconds) in results:
+        seen["cases"][key(case)] = {"result": result, "failures": failures, "notes": notes, "seconds": round(seconds, 1)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(seen, indent=1))
+    return seen["cases"]
+
+
+def key(case):
+    return f"{' '.join(case.ids)} {case.title}"
+
+
+def write(repo, cases, seen):
+    """Write docs/FAULTS.md: every case with what was last seen of it (a dict as `remember` gives it)."""
+    there, rows, tally = tests_in(repo), [], {"ok": 0, "FAIL": 0, "skip": 0, "none": 0}
+    for case in cases:
+        of = seen.get(key(case), {"result": "none", "failures": [], "notes": []})
+        tally[of["result"]] += 1
+        got = {"ok": "", "FAIL": "**fails**: " + "; ".join(of["failures"][:3]) + ". ", "skip": "*skipped*: ", "none": "*not run*"}[of["result"]] + "; ".join(of["notes"])
         rows.append((number(" ".join(case.ids)), 0, " ".join(case.ids), case.title, case.expected, got or "as expected", f"`scripts/faults/run --case {case.ids[0]}`"))
     for ids, what, expected, name in RUST:
-        how = f"`cargo test {name}` ({there[name]})"
-        rows.append((number(ids), 1, ids, what, expected, "as expected (the test asserts it)", how))
-    tally = {r: sum(got[0] == r for _, got in results) for r in ("ok", "FAIL", "skip")}
-    text = [HEAD, f"Last full run: {tally['ok']} as expected, {tally['FAIL']} not, {tally['skip']} skipped; {os.cpu_count()} cores, Linux {platform.release()}, "
-            f"{platform.machine()}.\n", "| case | what is done | expected | got | how to run |", "|---|---|---|---|---|"]
+        rows.append((number(ids), 1, ids, what, expected, "as expected (the test asserts it)", f"`cargo test {name}` ({there[name]})"))
+    text = [HEAD, f"Of the cases driven from outside, when last run: {tally['ok']} as expected, {tally['FAIL']} not, {tally['skip']} skipped, {tally['none']} not run; "
+            f"{os.cpu_count()} cores, Linux {platform.release()}, {platform.machine()}.\n", "| case | what is done | expected | got | how to run |", "|---|---|---|---|---|"]
     text += ["| " + " | ".join(cell(c) for c in row[2:]) + " |" for row in sorted(rows, key=lambda r: r[:3])]
     (repo / "docs/FAULTS.md").write_text("\n".join(text) + "\n")
