@@ -25,6 +25,9 @@ pub enum CatalogError {
     /// No room to write.
     #[error("no room left for the catalog")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its disk failed, or may not be written now; may pass.
+    #[error("the catalog's disk failed")]
+    Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The catalog cannot be reached or answered nonsense.
     #[error("catalog failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -104,6 +107,9 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Which of the given blobs are live (referenced as an original or as a variant's bytes); for sweeps.
     async fn live_blobs(&self, of: &[BlobId]) -> Result<Vec<BlobId>, CatalogError>;
+
+    /// What is stored and what it should be, in order of ids, from behind `after` on; at most `limit`. For scrubs.
+    async fn stored(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<StoredBlob>, CatalogError>;
 
     /// Whether the catalog answers and can be written.
     async fn ping(&self) -> Result<(), CatalogError>;

@@ -163,6 +163,8 @@ pub struct ClaimedJob {
     pub blob: BlobId,
     /// Their number.
     pub bytes: u64,
+    /// Their SHA-256, as it was when they came in.
+    pub sha256: [u8; 32],
     /// What admission charges; may be more than the whole budget.
     pub cost_bytes: u64,
     /// Counts from 1.
@@ -188,6 +190,17 @@ pub struct ClaimedTask {
     pub name: VariantName,
     /// The spec in its one spelling.
     pub spec: String,
+}
+
+/// Stored bytes that a row refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Where they are.
+    pub blob: BlobId,
+    /// Their number.
+    pub bytes: u64,
+    /// Their SHA-256, as it was when they were stored.
+    pub sha256: [u8; 32],
 }
 
 /// A stored result.

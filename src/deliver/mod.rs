@@ -2,6 +2,7 @@
 //!
 //! Variants are write-once, so an entry never goes stale. No SQL once an entry is in the index. Knows no framework.
 
+mod checked;
 mod conditional;
 
 use std::{ops::Range, sync::Arc};
@@ -28,6 +29,8 @@ pub struct Servable {
     pub bytes: u64,
     /// Strong, quoted: the SHA-256 of the bytes.
     pub etag: String,
+    /// The same, whole: what is sent is checked against it.
+    pub sha256: [u8; 32],
     /// `jpeg`, `png`, …
     pub format: String,
     /// Display name without extension, for saving.
@@ -81,6 +84,7 @@ impl Deliver {
             blob: view.blob,
             bytes: view.bytes,
             etag: etag(&view.sha256),
+            sha256: view.sha256,
             format: view.format,
             filename: view.filename.as_deref().map(|name| media::stem(name).to_owned()),
         };
@@ -104,6 +108,7 @@ impl Deliver {
                     blob: result.blob,
                     bytes: result.bytes,
                     etag: etag(&result.sha256),
+                    sha256: result.sha256,
                     format: result.format.clone(),
                     filename: stem,
                 };
@@ -120,12 +125,19 @@ impl Deliver {
         entry
     }
 
-    /// The bytes of `range` (all of them when absent).
+    /// The bytes of `range` (all of them when absent). A whole file is hashed in passing: the piece that completes it is given only when all are
+    /// what was stored, so that a damaged file never arrives complete. A range cannot be checked.
     ///
     /// # Errors
-    /// When the store fails, or the blob is gone.
+    /// When the store fails, the blob is gone, or it is found damaged before a byte was sent (always, when it fits one piece).
     pub async fn open(&self, servable: &Servable, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
-        self.store.open(servable.blob, range).await
+        let whole = range.is_none();
+        let read = self.store.open(servable.blob, range).await?;
+        if read.total_bytes != servable.bytes {
+            let text = format!("it has {} bytes, {} were stored", read.total_bytes, servable.bytes);
+            return Err(StoreError::Damaged(servable.blob, text));
+        }
+        if whole { checked::checked(read, servable).await } else { Ok(read) }
     }
 }
 

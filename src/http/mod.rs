@@ -10,16 +10,14 @@ mod path;
 mod peer;
 mod problem;
 mod request_id;
+mod room;
 mod serve;
 mod v1;
 mod view;
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -50,6 +48,7 @@ use crate::{
 use problem::Problem;
 use request_id::RequestId;
 
+pub use room::DiskGauge;
 pub use serve::{ServeOptions, serve};
 
 /// What the handlers work with.
@@ -92,17 +91,10 @@ pub struct Site {
     pub stopping: watch::Receiver<bool>,
     /// When the service started.
     pub started: Instant,
-    /// Free bytes of the store when last looked at, and when (milliseconds since `started`).
+    /// Room on the store's disk, and who has spoken for it.
     pub disk: DiskGauge,
     /// Whether the catalog answered when last asked.
     pub catalog_health: CatalogGauge,
-}
-
-/// Free bytes of the store, asked for at most once a second.
-#[derive(Debug, Default)]
-pub struct DiskGauge {
-    free_bytes: AtomicU64,
-    checked_ms: AtomicU64,
 }
 
 /// Whether the catalog could be written, tried at most once a second: asking costs a synced commit.
@@ -124,22 +116,6 @@ impl CatalogGauge {
 }
 
 impl Site {
-    /// Free bytes of the store, at most a second old; `None` where it is not known.
-    async fn free_disk_bytes(&self) -> Option<u64> {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let checked = self.disk.checked_ms.load(Ordering::Acquire);
-        if checked == 0 || now.saturating_sub(checked) > 1000 {
-            // A store that cannot tell is not full for all we know; writing will tell.
-            let free = self.store.free_bytes().await.ok().flatten().unwrap_or(u64::MAX);
-            self.disk.free_bytes.store(free, Ordering::Relaxed);
-            self.disk.checked_ms.store(now, Ordering::Release);
-        }
-        match self.disk.free_bytes.load(Ordering::Relaxed) {
-            u64::MAX => None,
-            free => Some(free),
-        }
-    }
-
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }

@@ -3,6 +3,9 @@
 mod config;
 mod crash;
 mod deliver;
+mod disk_faults;
+mod disk_room;
+mod disk_rot;
 mod edges;
 mod jobs;
 mod multipart_cases;
@@ -10,6 +13,7 @@ mod prefixes;
 mod process;
 mod refusals;
 mod results;
+mod strace_order;
 mod support;
 mod tidy;
 mod upload;

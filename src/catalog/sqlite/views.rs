@@ -3,7 +3,9 @@
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
 
 use super::{
-    super::{CatalogError, ImageView, JobTiming, JobView, RejectedFile, StoredVariant, TaskTiming, TaskView, UploadView, VariantView},
+    super::{
+        CatalogError, ImageView, JobTiming, JobView, RejectedFile, StoredBlob, StoredVariant, TaskTiming, TaskView, UploadView, VariantView,
+    },
     columns::{Columns, Read, id, nonsense},
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Refusal, TaskId, TaskState, Timestamp, UploadId, UploadState, VariantName};
@@ -109,6 +111,21 @@ pub(super) async fn live_blobs(from: &SqlitePool, of: &[BlobId]) -> Read<Vec<Blo
         }
     }
     Ok(live)
+}
+
+/// See [`super::super::Catalog::stored`].
+pub(super) async fn stored(from: &SqlitePool, after: Option<BlobId>, limit: u32) -> Read<Vec<StoredBlob>> {
+    let after = after.map_or_else(Vec::new, |blob| id(blob.uuid()));
+    let rows = sqlx::query("SELECT id, bytes, sha256 FROM blobs WHERE state = 'live' AND id > ? ORDER BY id LIMIT ?")
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(from)
+        .await?;
+    let stored = |row: &SqliteRow| {
+        let row = Columns(row);
+        Ok(StoredBlob { blob: BlobId::from_uuid(row.uuid("id")?), bytes: row.number("bytes")?, sha256: row.digest("sha256")? })
+    };
+    rows.iter().map(stored).collect()
 }
 
 /// `rejected` as it is stored: an array of [filename, code, detail, limit, received].
