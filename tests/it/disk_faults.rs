@@ -128,7 +128,7 @@ async fn a_failed_sync_is_never_tried_again() {
     let answer = server.send(Method::PUT, "/v1/images/a.jpg", &[], file.clone()).await;
     assert_eq!(answer.json()["images"][0]["duplicate"], false);
     is_served(&server, &answer, &[&file]).await;
-    assert!(failing.calls()[&Step::Create] >= after[&Step::Create] + 1);
+    assert!(failing.calls()[&Step::Create] > after[&Step::Create]);
     server.finish().await;
 }
 
