@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     deliver::Deliver,
     follow::Follow,
-    http::{ServeOptions, Site, router, serve},
+    http::{Edge, ServeOptions, Site, router, serve},
     ingest::{CommitOptions, Committer},
     queue::{self, Queue},
     store::{BlobStore, Disk, Doubts, LocalStore, StagingDir, make_folder},
@@ -140,8 +140,7 @@ impl App {
         let site = Arc::new(Site {
             limits,
             presets: config.presets.clone(),
-            address,
-            public_url: config.server.public_url.clone(),
+            edge: Edge::new(config.server.edge.clone(), Some(address)),
             body_idle_timeout: config.server.body_idle_timeout,
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
             staging,

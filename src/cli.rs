@@ -32,6 +32,8 @@ pub enum Command {
     Serve,
     /// Print the effective configuration, in the syntax of pixmill.toml
     Config,
+    /// Print the description of the HTTP interface (OpenAPI 3.1)
+    Openapi,
     /// Read everything stored and say what is damaged or missing; may run beside the service, and ends with 1 when something is
     Scrub {
         /// Most bytes read a second

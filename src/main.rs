@@ -7,7 +7,7 @@ use pixmill::{
     app::App,
     cli::{Cli, Command, greeting},
     config::{Config, LogFormat},
-    telemetry,
+    http, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,8 +31,13 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<ExitCode> {
     let (command, config) = Cli::parse().resolve()?;
-    if command == Command::Config {
-        std::io::stdout().write_all(config.to_toml().as_bytes())?;
+    let text = match command {
+        Command::Serve | Command::Scrub { .. } => None,
+        Command::Config => Some(config.to_toml()),
+        Command::Openapi => Some(format!("{}\n", http::openapi_json())),
+    };
+    if let Some(text) = text {
+        std::io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::start_logging(config.log_format == LogFormat::Json, &config.log).map_err(anyhow::Error::msg)?;
@@ -43,7 +48,7 @@ fn start() -> anyhow::Result<ExitCode> {
         .build()?;
     match command {
         Command::Scrub { rate } => runtime.block_on(scrub(&config, rate.bytes())),
-        Command::Serve | Command::Config => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
+        Command::Serve | Command::Config | Command::Openapi => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -62,9 +67,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     // Before the first line is printed: whoever reads it may signal at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let app = App::start(config).await?;
-    let url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", app.address()));
+    let prefix = config.server.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
+    let own = format!("http://{}{prefix}", app.address());
+    let url = config.server.edge.public_url.as_ref().map_or_else(|| own.clone(), ToString::to_string);
     let mut out = std::io::stdout();
-    let text = greeting(&format!("http://{}", app.address()));
+    let text = greeting(&own);
     // Nobody reading standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     tracing::info!(url, data_dir = %config.storage.data_dir.display(), workers = config.pool.workers, "serving");

@@ -152,5 +152,5 @@ def power_loss(c):
         shutil.rmtree(replayed)
         c.check(lost == 0 or len(c.failures) < 20, "and more")
     c.data_dir = root
-    c.start(["--workers", "1", "--disk-reserve-bytes", "0"], data_dir=root, warm=False)
+    c.start(["--workers", "1", "--disk-reserve-bytes", "0"], data_dir=root)
     c.note(f"{seen} trees of {len(calls)} calls, {len(acknowledged)} uploads, {lost} lost")

@@ -5,11 +5,11 @@
 mod settings;
 mod size;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use image_pipeline::{Limits, Presets};
 
-use crate::ingest::IngestLimits;
+use crate::{http::EdgeOptions, ingest::IngestLimits};
 
 pub use settings::Settings;
 pub use size::{ByteSize, Span};
@@ -53,8 +53,8 @@ pub struct Config {
 pub struct Server {
     /// Address to listen on; port 0 picks one.
     pub listen: SocketAddr,
-    /// Base of absolute URLs; from the request's `Host` when absent.
-    pub public_url: Option<String>,
+    /// Who may speak to the service, and under which name.
+    pub edge: EdgeOptions,
     /// Connections served at once; more wait in the kernel's line.
     pub max_connections: u32,
     /// Uploads being received at once; more are refused with 503.
@@ -116,16 +116,16 @@ impl Config {
         for (name, options) in s.presets() {
             presets = presets.with(&name, &options).map_err(|e| ConfigError(format!("preset {name}: {e}")))?;
         }
-        let public_url = match s.public_url {
-            Some(url) if !(url.starts_with("http://") || url.starts_with("https://")) => {
-                return Err(ConfigError(format!("public-url is {url:?}, it must begin with http:// or https://")));
-            }
-            url => url.map(|u| u.trim_end_matches('/').to_owned()),
-        };
         Ok(Self {
             server: Server {
                 listen: s.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
-                public_url,
+                edge: EdgeOptions {
+                    public_url: read("public-url", s.public_url)?,
+                    path_prefix: read("path-prefix", s.path_prefix)?,
+                    trusted_proxies: read("trusted-proxies", s.trusted_proxies)?,
+                    allowed_hosts: read("allowed-hosts", s.allowed_hosts)?,
+                    cors_origins: read("cors-origins", s.cors_origins)?,
+                },
                 max_connections: s.max_connections.unwrap_or(4096),
                 max_uploads_in_flight: s.max_uploads_in_flight.unwrap_or(256),
                 header_timeout: s.header_timeout.map_or(Duration::from_secs(30), Span::duration),
@@ -172,6 +172,12 @@ impl Config {
         let settings = Settings::effective(self);
         toml::to_string(&settings).unwrap_or_else(|e| format!("# cannot be written: {e}\n"))
     }
+}
+
+/// A setting with a form of its own. Empty text is absence: environments often set what they do not use.
+fn read<T: FromStr<Err = String>>(name: &str, text: Option<String>) -> Result<Option<T>, ConfigError> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(|error| ConfigError(format!("{name}: {error}")))).transpose()
 }
 
 /// Cores the scheduler and the cgroup grant (std reads both).

@@ -53,8 +53,16 @@ settings! {
     listen: SocketAddr, "PIXMILL_LISTEN", "ADDR", |c| Some(c.server.listen);
     /// Folder for originals, results and the catalog [default: ./uploads]
     data_dir: PathBuf, "PIXMILL_DATA_DIR", "DIR", |c| Some(c.storage.data_dir.clone());
-    /// Base of the URLs in answers [default: what the request was sent to]
-    public_url: String, "PIXMILL_PUBLIC_URL", "URL", |c| c.server.public_url.clone();
+    /// Base of the URLs in answers [default: what the request was sent to, if believed]
+    public_url: String, "PIXMILL_PUBLIC_URL", "URL", |c| text(c.server.edge.public_url.as_ref());
+    /// Path all routes are below, such as /pix [default: none]
+    path_prefix: String, "PIXMILL_PATH_PREFIX", "PATH", |c| text(c.server.edge.path_prefix.as_ref());
+    /// Names to serve under, such as img.example.com,*.example.com or *; others are refused [default: all, on loopback only local ones]
+    allowed_hosts: String, "PIXMILL_ALLOWED_HOSTS", "LIST", |c| text(c.server.edge.allowed_hosts.as_ref());
+    /// Networks and unix (our socket) whose word on client, scheme, host and prefix counts [default: none]
+    trusted_proxies: String, "PIXMILL_TRUSTED_PROXIES", "LIST", |c| text(c.server.edge.trusted_proxies.as_ref());
+    /// Origins whose pages may upload and read, such as https://app.example.com, or * [default: only our own]
+    cors_origins: String, "PIXMILL_CORS_ORIGINS", "LIST", |c| text(c.server.edge.cors_origins.as_ref());
     /// Worker threads [default: the cores the machine or cgroup grants]
     workers: u32, "PIXMILL_WORKERS", "N", |c| Some(c.pool.workers);
     /// Memory for image work, such as 2GiB [default: half of what the machine or cgroup grants]
@@ -95,6 +103,10 @@ settings! {
     log_format: LogFormat, "PIXMILL_LOG_FORMAT", "FORMAT", |c| Some(c.log_format);
     /// Which log lines are written, such as info or pixmill=debug [default: info]
     log: String, "PIXMILL_LOG", "FILTER", |c| Some(c.log.clone());
+}
+
+fn text(value: Option<&impl ToString>) -> Option<String> {
+    value.map(ToString::to_string)
 }
 
 impl Settings {

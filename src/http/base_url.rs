@@ -1,26 +1,19 @@
-//! Where absolute URLs begin: `--public-url`, else the address the request came to.
+//! Where absolute URLs begin: `--public-url`, else under which address the request came, as far as that is believed (`edge.rs`).
 
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
-use http::{Uri, header, request::Parts, uri::Authority};
+use http::request::Parts;
 
 use super::App;
 
-/// Scheme and authority, without a slash at the end.
+/// Scheme, authority and path prefix, without a slash at the end.
 pub(crate) struct BaseUrl(pub(crate) String);
 
 impl FromRequestParts<App> for BaseUrl {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, site: &App) -> Result<Self, Infallible> {
-        if let Some(url) = &site.public_url {
-            return Ok(Self(url.clone()));
-        }
-        let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-        let authority = host.and_then(|host| host.parse::<Authority>().ok()).or_else(|| Uri::authority(&parts.uri).cloned());
-        // User information has no place in a host, and would be reflected to whoever follows the link.
-        let authority = authority.filter(|authority| !authority.as_str().contains('@'));
-        Ok(Self(authority.map_or_else(|| format!("http://{}", site.address), |a| format!("http://{a}"))))
+        Ok(Self(site.edge.base_url(parts)))
     }
 }

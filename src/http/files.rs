@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::{
     deliver::{Conditions, Found, Selection, Servable, select},
@@ -17,18 +18,21 @@ use crate::{
     store::StoreError,
 };
 
-use super::{App, base_url::BaseUrl, path::Segments, problem::Problem, view};
+use super::{App, RESOURCE_POLICY, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant))
+    // Results are made to be embedded in pages of any site.
+    let embeddable = SetResponseHeaderLayer::overriding(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    Router::new().route("/i/{image}", get(original)).route("/i/{image}/{variant}", get(variant)).layer(embeddable)
 }
 
 async fn original(
     State(site): State<App>,
     Segments(image): Segments<String>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -43,6 +47,7 @@ async fn variant(
     State(site): State<App>,
     base: BaseUrl,
     Segments((image, file)): Segments<(String, String)>,
+    _: NoQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -1,14 +1,33 @@
 //! The HTTP room: router, extractors, problems, one file per group of endpoints. The only room that knows axum.
+//!
+//! The layers, the outermost first; each needs those above it:
+//! 1. `request_id`: every answer has an id, those of later layers too.
+//! 2. `problem::render`: whoever refuses below, the body is written here, with the id.
+//! 3. The span of the trace, with the path as it came.
+//! 4. `nosniff` and `Cross-Origin-Resource-Policy`, where nothing below says otherwise.
+//! 5. `cors`: answers preflights; marks refusals too, or a page could not read why it was refused.
+//! 6. The panic net.
+//! 7. `edge::admit`: hosts, proxies, prefix, origins. Its own router has no routes, so that the path may change before routing.
+//! 8. Routing; then `measure`, which needs the route's pattern; then the handler.
 
 mod base_url;
 mod body;
+mod client;
+mod cors;
+mod edge;
 mod files;
 mod form;
+mod forwarded;
+mod hosts;
+mod openapi;
 mod operate;
+mod origin;
 mod page;
 mod path;
 mod peer;
+mod prefix;
 mod problem;
+mod query;
 mod request_id;
 mod room;
 mod serve;
@@ -16,7 +35,6 @@ mod v1;
 mod view;
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +45,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use http::{HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use image_pipeline::Presets;
 use tokio::sync::{Semaphore, watch};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
@@ -48,6 +66,12 @@ use crate::{
 use problem::Problem;
 use request_id::RequestId;
 
+pub use client::TrustedProxies;
+pub use edge::{Edge, EdgeOptions};
+pub use hosts::AllowedHosts;
+pub use openapi::openapi_json;
+pub use origin::AllowedOrigins;
+pub use prefix::{PathPrefix, PublicUrl};
 pub use room::DiskGauge;
 pub use serve::{ServeOptions, serve};
 
@@ -57,10 +81,8 @@ pub struct Site {
     pub limits: IngestLimits,
     /// Named sets of options.
     pub presets: Presets,
-    /// What is listened on: the base of absolute URLs when a request names no usable host.
-    pub address: SocketAddr,
-    /// Base of absolute URLs, if configured.
-    pub public_url: Option<String>,
+    /// Who may speak to us, and under which name.
+    pub edge: Edge,
     /// Longest wait for the next bytes of a body.
     pub body_idle_timeout: Duration,
     /// Free bytes below which uploads are refused.
@@ -123,16 +145,31 @@ impl Site {
 
 type App = Arc<Site>;
 
+/// Whether other sites may embed an answer without asking (the Fetch standard's `Cross-Origin-Resource-Policy`).
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// All routes over `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let routes = Router::new().merge(page::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
-    routes
+    let routes =
+        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
+    let routes = routes
         .fallback(|State(site), request| refuse(site, request, Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(|State(site), request| {
             refuse(site, request, Code::MethodNotAllowed, "this path does not take this method")
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&site), measure))
-        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))))
+        .with_state(Arc::clone(&site));
+    let cors = site.edge.options.cors_origins.as_ref().map(cors::layer);
+    let admitted = Router::new()
+        .fallback_service(routes)
+        .layer(middleware::from_fn_with_state(site, edge::admit))
+        .layer(CatchPanicLayer::custom(|_| axum::response::IntoResponse::into_response(Problem::new(Code::Internal, "a handler failed"))));
+    let admitted = match cors {
+        Some(cors) => admitted.layer(cors),
+        None => admitted,
+    };
+    admitted
+        .layer(SetResponseHeaderLayer::if_not_present(RESOURCE_POLICY, HeaderValue::from_static("same-origin")))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(
             TraceLayer::new_for_http()
@@ -148,13 +185,18 @@ pub fn router(site: Arc<Site>) -> Router {
         )
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(request_id::assign))
-        .with_state(site)
 }
 
 /// A refusal whose body is drained, so that it arrives.
-async fn refuse(site: App, request: Request, code: Code, detail: &'static str) -> Problem {
-    body::drain(body::stream(request.into_body(), site.body_idle_timeout));
-    Problem::new(code, detail)
+async fn refuse(site: App, request: Request, code: Code, detail: impl Into<String>) -> Problem {
+    let problem = Problem::new(code, detail);
+    let (version, body) = (request.version(), request.into_body());
+    if axum::body::HttpBody::is_end_stream(&body) {
+        return problem;
+    }
+    body::drain(body::stream(body, site.body_idle_timeout));
+    // The client may still be sending; the connection cannot be used for another request before that ends.
+    if version < Version::HTTP_2 { problem.with_header(header::CONNECTION, HeaderValue::from_static("close")) } else { problem }
 }
 
 /// Times each request under its route's pattern, so that ids do not become metric labels.

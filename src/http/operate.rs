@@ -7,10 +7,9 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header};
-use serde_json::{Value, json};
 use std::time::Duration;
 
-use super::App;
+use super::{App, view};
 
 /// A pool that has had work and ended none for this long does not move.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
@@ -20,8 +19,8 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// The process answers.
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+async fn health() -> Json<view::Health> {
+    Json(view::Health { status: "ok" })
 }
 
 /// The service can take work: each check by name, 503 if one fails.
@@ -29,11 +28,10 @@ async fn readiness(State(site): State<App>) -> Response {
     let disk = site.has_disk_reserve().await;
     let pool = site.compute.free_cores() > 0 || site.queue.time_without_progress() < STUCK_AFTER;
     let catalog = site.catalog_health.answers(&*site.catalog).await;
-    let checks = [("serving", !site.is_stopping()), ("pool", pool), ("disk", disk), ("queue", !site.queue.is_full()), ("catalog", catalog)];
-    let ready = checks.iter().all(|(_, ok)| *ok);
+    let checks = view::Checks { serving: !site.is_stopping(), pool, disk, queue: !site.queue.is_full(), catalog };
+    let ready = checks.all();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let checks: serde_json::Map<String, Value> = checks.iter().map(|(name, ok)| ((*name).to_owned(), json!(ok))).collect();
-    (status, Json(json!({ "status": if ready { "ready" } else { "not ready" }, "checks": checks }))).into_response()
+    (status, Json(view::Readiness { status: if ready { "ready" } else { "not ready" }, checks })).into_response()
 }
 
 /// Prometheus' text format.

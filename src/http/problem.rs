@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Map, Value, json};
 use tracing::error;
 
 use crate::{
@@ -36,8 +35,8 @@ struct Members {
     limit: Option<u64>,
     received: Option<u64>,
     retry_after_s: Option<u64>,
-    /// Further members, such as the list of refused files.
-    more: Map<String, Value>,
+    /// Every file of the request, when there was more than one and none was taken.
+    rejected: Vec<view::Rejected>,
     /// Headers the status asks for (`Allow`, `Content-Range`).
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
@@ -53,7 +52,7 @@ impl Problem {
             limit: None,
             received: None,
             retry_after_s: wait,
-            more: Map::new(),
+            rejected: Vec::new(),
             headers: Vec::new(),
         }))
     }
@@ -81,8 +80,8 @@ impl Problem {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
-    pub(crate) fn with(mut self, member: &str, value: Value) -> Self {
-        self.0.more.insert(member.to_owned(), value);
+    fn with_rejected(mut self, files: Vec<view::Rejected>) -> Self {
+        self.0.rejected = files;
         self
     }
 
@@ -96,20 +95,19 @@ impl Problem {
     }
 
     /// The members of RFC 9457 and ours, without `instance`.
-    pub(crate) fn members(&self) -> Map<String, Value> {
-        let mut members = Map::new();
-        members.insert("type".into(), json!(format!("urn:pixmill:problem:{}", self.0.code)));
-        members.insert("title".into(), json!(self.0.code.replace('_', " ")));
-        members.insert("status".into(), json!(self.0.status.as_u16()));
-        members.insert("detail".into(), json!(self.0.detail));
-        members.insert("code".into(), json!(self.0.code));
-        for (name, value) in [("limit", self.0.limit), ("received", self.0.received), ("retry_after_s", self.0.retry_after_s)] {
-            if let Some(value) = value {
-                members.insert(name.into(), json!(value));
-            }
+    pub(crate) fn members(&self) -> view::Problem {
+        view::Problem {
+            kind: format!("urn:pixmill:problem:{}", self.0.code),
+            title: self.0.code.replace('_', " "),
+            status: self.0.status.as_u16(),
+            detail: self.0.detail.clone(),
+            code: view::ProblemCode(self.0.code),
+            limit: self.0.limit,
+            received: self.0.received,
+            retry_after_s: self.0.retry_after_s,
+            rejected: self.0.rejected.clone(),
+            instance: None,
         }
-        members.extend(self.0.more.clone());
-        members
     }
 
     /// A failed task as the answer to a request for its variant.
@@ -229,7 +227,7 @@ impl From<CommitError> for Problem {
         match error {
             CommitError::AllRefused { refusal, rejected } => {
                 let problem = Self::from(refusal);
-                if rejected.len() > 1 { problem.with("rejected", view::rejected(&rejected)) } else { problem }
+                if rejected.len() > 1 { problem.with_rejected(view::rejected(&rejected)) } else { problem }
             }
             CommitError::Store(error) => error.into(),
             CommitError::Catalog(error) => error.into(),
@@ -252,9 +250,7 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     let mut members = problem.members();
-    if let Some(id) = id {
-        members.insert("instance".into(), json!(id.urn()));
-    }
+    members.instance = id.map(RequestId::urn);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -265,7 +261,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     for (name, value) in problem.0.headers {
         headers.insert(name, value);
     }
-    *response.body_mut() = axum::body::Body::from(Value::Object(members).to_string());
+    // Strings, numbers and lists of them: nothing that JSON cannot say.
+    *response.body_mut() = axum::body::Body::from(serde_json::to_vec(&members).unwrap_or_default());
     response
 }
 
@@ -286,9 +283,9 @@ mod tests {
     #[test]
     fn members_are_complete() {
         let problem = Problem::from(Refusal::over(Code::TooLarge, "file has 11 bytes, limit is 10", 10, Some(11)));
-        let members = problem.members();
+        let members = serde_json::to_value(problem.members()).expect("serialises");
         for name in ["type", "title", "status", "detail", "code", "limit", "received"] {
-            assert!(members.contains_key(name), "{name}");
+            assert!(members.get(name).is_some(), "{name}");
         }
         assert_eq!(members["status"], 413);
     }

@@ -30,9 +30,22 @@ fn flags_win_over_environment_over_file() {
 #[test]
 fn what_is_printed_reads_back_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
-    let first =
-        printed(&config(folder.path(), &[], &["--memory-budget", "1.5GiB", "--job-deadline", "90s", "--public-url", "https://x.example/"]));
+    let first = printed(&config(
+        folder.path(),
+        &[],
+        &[
+            "--memory-budget",
+            "1.5GiB",
+            "--job-deadline",
+            "90s",
+            "--public-url",
+            "https://x.example/",
+            "--trusted-proxies",
+            "10.1.0.0/16, unix",
+        ],
+    ));
     assert!(first.contains("memory-budget = \"1536MiB\"") && first.contains("public-url = \"https://x.example\""), "{first}");
+    assert!(first.contains("trusted-proxies = \"10.1.0.0/16,unix\""), "{first}");
     let file = folder.path().join("other.toml");
     std::fs::write(&file, &first).expect("written");
     let again = printed(&config(folder.path(), &[], &["--config", file.to_str().expect("UTF-8")]));
@@ -52,6 +65,11 @@ fn what_makes_no_sense_is_said_at_the_start() {
         (&["--wrokers", "2"], "--workers"),
         (&["--config", "absent.toml"], "absent.toml"),
         (&["--log-format", "xml"], "json"),
+        (&["--public-url", "ftp://x.example"], "http://"),
+        (&["--path-prefix", "pix/"], "path-prefix: \"pix/\""),
+        (&["--trusted-proxies", "10.0.0.0/8,proxy.example"], "trusted-proxies: \"proxy.example\" is not a network"),
+        (&["--allowed-hosts", "https://x.example"], "allowed-hosts: \"https://x.example\" is not a host"),
+        (&["--cors-origins", "app.example.com"], "cors-origins: \"app.example.com\" is not an origin"),
     ] {
         let output = config(folder.path(), &[], flags);
         assert!(!output.status.success(), "{flags:?}");

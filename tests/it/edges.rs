@@ -99,8 +99,7 @@ async fn paths_hosts_and_expectations_that_make_no_sense() {
     let odd = exchange(server.address, &head("PUT", "/v1/images/a.jpg", &[&length, "Expect: a banana"]), &photo).await;
     odd.expect("an answer").problem(417, "expectation_failed");
     let request = format!("PUT /v1/images/a.jpg HTTP/1.1\r\nHost: user:word@elsewhere:99\r\nConnection: close\r\n{length}\r\n\r\n");
-    let answer = exchange(server.address, request.as_bytes(), &photo).await.expect("an answer");
-    assert!(answer.header("location").starts_with(&server.base()), "{}", answer.header("location"));
+    exchange(server.address, request.as_bytes(), &photo).await.expect("an answer").problem(400, "bad_request");
     server.finish().await;
 }
 

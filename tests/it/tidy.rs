@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("upkeep", &["domain", "store", "catalog", "telemetry"]),
     // `compute` for readiness only.
     ("http", &["domain", "clock", "store", "catalog", "compute", "follow", "ingest", "queue", "deliver", "telemetry"]),
-    ("config", &["ingest"]),
+    ("config", &["http", "ingest"]),
     ("cli", &["config"]),
     (
         "app",

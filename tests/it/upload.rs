@@ -371,7 +371,7 @@ async fn urls_follow_the_configuration_or_the_request() {
     let upload = server.post_form("/v1/images", Form::new().file("file", "a.jpg", &pictures::small_jpeg(21))).await.json();
     assert!(upload["url"].as_str().expect("a url").starts_with("https://img.example.org/v1/uploads/"), "{upload}");
     server.finish().await;
-    let server = Server::start().await;
+    let server = Server::with(|s| s.allowed_hosts = Some("photos.example".to_owned())).await;
     let body = Form::new().file("file", "a.jpg", &pictures::small_jpeg(21)).end();
     let length = body.len();
     let head = format!(

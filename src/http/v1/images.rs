@@ -1,6 +1,6 @@
 //! `POST /v1/images`, `PUT /v1/images/{name}`, `POST /upload-image/`: the ways in; `GET /v1/images/{id}`.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json, Router,
@@ -9,12 +9,11 @@ use axum::{
     routing::{get, post, put},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
 
 use crate::{
     catalog::Accepted,
     domain::UploadState,
-    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, view},
+    http::{App, base_url::BaseUrl, form, path::Segments, problem::Problem, query::NoQuery, view},
     ingest::UploadRequest,
 };
 
@@ -94,13 +93,13 @@ async fn upload_plain(State(site): State<App>, base: BaseUrl, request: Request) 
     let file_name = accepted.upload.images.first().and_then(|(image, _)| image.filename.clone());
     let names: Vec<&str> = wanted.variants.iter().map(|v| v.name.as_str()).collect();
     let done = accepted.upload.state == UploadState::Completed;
-    let json = json!({
-        "message": if done { "Image was processed before" } else { "Image uploaded, processing in the background" },
-        "file_name": file_name,
-        "process_type": names.join(","),
-        "id": accepted.upload.id.to_string(),
-        "url": url,
-    });
+    let json = view::PlainUpload {
+        message: if done { "Image was processed before" } else { "Image uploaded, processing in the background" },
+        file_name,
+        process_type: names.join(","),
+        id: accepted.upload.id.to_string(),
+        url: url.clone(),
+    };
     let mut response = (StatusCode::ACCEPTED, [(header::LOCATION, url)], Json(json)).into_response();
     mark_replay(response.headers_mut(), accepted.replayed);
     Ok(response)
@@ -114,7 +113,7 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What is known of an image.
-async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>) -> Result<Json<Value>, Problem> {
+async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, _: NoQuery) -> Result<Json<view::Image>, Problem> {
     let id = id.parse().map_err(|_| Problem::not_found("image"))?;
     let image = site.catalog.image(id).await?.ok_or_else(|| Problem::not_found("image"))?;
     let upload = site.catalog.upload(image.upload).await?.ok_or_else(|| Problem::not_found("image"))?;
@@ -123,8 +122,8 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
 }
 
 /// The named sets of options.
-async fn presets(State(site): State<App>) -> Json<Value> {
-    Json(site.presets.iter().map(|(name, options)| (name.to_owned(), json!(options))).collect::<serde_json::Map<_, _>>().into())
+async fn presets(State(site): State<App>, _: NoQuery) -> Json<BTreeMap<String, String>> {
+    Json(site.presets.iter().map(|(name, options)| (name.to_owned(), options.to_owned())).collect())
 }
 
 #[cfg(test)]

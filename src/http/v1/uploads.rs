@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::Value;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
     for (name, value) in query_pairs(uri)? {
         if name != "wait" {
-            return Err(Problem::new(Code::BadRequest, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
+            return Err(Problem::new(Code::BadOption, format!("unknown query parameter {name:?}, only \"wait\" is allowed")));
         }
         let seconds = value.parse::<u64>().ok().filter(|s| *s <= MAX_WAIT_S);
         let seconds =
@@ -75,8 +75,9 @@ pub(super) async fn wait_until_final(site: &App, id: UploadId, wait: Duration) -
 }
 
 /// JSON with a strong tag, or 304 if the client has it.
-pub(super) fn tagged_json(headers: &HeaderMap, json: &Value) -> Response {
-    let text = json.to_string();
+pub(super) fn tagged_json(headers: &HeaderMap, json: &impl Serialize) -> Response {
+    // Strings, numbers and lists of them: nothing that JSON cannot say.
+    let text = serde_json::to_string(json).unwrap_or_default();
     let tag = etag(&Sha256::digest(&text).into());
     let if_none_match = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let conditions = Conditions { if_none_match, ..Conditions::default() };
