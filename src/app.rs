@@ -3,6 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     future::Future,
+    num::NonZeroU64,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,9 +22,9 @@ use crate::{
     erase::{self, Eraser},
     follow::Follow,
     http::{Bound, Clients, Edge, Listener, Pace, ServeOptions, Site, Tls, router, serve},
-    ingest::Committer,
+    ingest::{CommitOptions, Committer},
     queue::{self, Queue},
-    store::{BlobStore, LocalStore, StagingDir, make_folder},
+    store::{BlobStore, Disk, Doubts, LocalStore, StagingDir, make_folder},
     telemetry::Metrics,
     upkeep,
 };
@@ -43,6 +44,7 @@ pub struct App {
     catalog: Arc<SqliteCatalog>,
     clock: Arc<dyn Clock>,
     repair: upkeep::Repair,
+    doubtful: upkeep::Doubtful,
     options: ServeOptions,
     stop: watch::Sender<bool>,
     /// Held while the service lives: no other process may use the data folder.
@@ -55,12 +57,21 @@ impl App {
     /// # Errors
     /// When the folder is in use or cannot be used, or the address cannot be bound; the text says which and what to do.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_on(config, Disk::default()).await
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_on(config: &Config, disk: Disk) -> anyhow::Result<Self> {
         let started = Instant::now();
         let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
         make_folder(&root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
         let lock = lock(&root)?;
-        let (staging, staged_left) = StagingDir::open(root.join("staging")).context("cannot use the staging folder")?;
-        let store = LocalStore::open(root.join("blobs")).context("cannot use the blob folder")?;
+        let (staging, staged_left) = StagingDir::open_on(root.join("staging"), disk.clone()).context("cannot use the staging folder")?;
+        let store = LocalStore::open_on(root.join("blobs"), disk).context("cannot use the blob folder")?;
+        store.try_out(&staging).with_context(|| format!("cannot store files below {}", root.display()))?;
         let catalog = Arc::new(SqliteCatalog::open(&root.join("catalog.db")).await.context("cannot use the catalog")?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // What carries an earlier time was made by an earlier process; see `upkeep::Repair`.
@@ -84,6 +95,7 @@ impl App {
         let compute = Arc::new(compute);
         let metrics = Arc::new(Metrics::new().context("cannot set up metrics")?);
         let follow = Follow::default();
+        let doubts = Doubts::default();
         let mut limits = config.ingest.clone();
         limits.image.max_memory_bytes = compute.budget_bytes();
         let queue = Queue::new(
@@ -103,6 +115,7 @@ impl App {
                 metrics: Arc::clone(&metrics),
                 clock: Arc::clone(&clock),
                 ids: Arc::clone(&ids),
+                doubts: doubts.clone(),
             },
             rows.totals().await.context("cannot read the catalog")?.queued_jobs,
         );
@@ -115,8 +128,8 @@ impl App {
             Arc::clone(&rows),
             Arc::clone(&clock),
             ids,
-            limits.image,
-            config.pool.max_attempts,
+            doubts.clone(),
+            CommitOptions { limits: limits.image, max_attempts: config.pool.max_attempts },
             on_commit,
         );
         let deliver = Arc::new(Deliver::new(Arc::clone(&rows), Arc::clone(&store)));
@@ -176,7 +189,21 @@ impl App {
             min_rate: config.server.min_body_rate,
             grace: config.server.shutdown_grace,
         };
-        Ok(Self { listener, address, site, queue, catalog, clock, repair, options, stop, _lock: lock })
+        let doubtful = upkeep::Doubtful { doubts, store: Arc::clone(&site.store), catalog: Arc::clone(&site.catalog) };
+        Ok(Self { listener, address, site, queue, catalog, clock, repair, doubtful, options, stop, _lock: lock })
+    }
+
+    /// Compares everything in the data folder with what the catalog says; changes nothing and needs no lock, so it may run beside the service.
+    ///
+    /// # Errors
+    /// When there is no data folder, or the catalog cannot be read.
+    pub async fn scrub(config: &Config, bytes_per_second: u64) -> anyhow::Result<upkeep::Scrubbed> {
+        let rate = NonZeroU64::new(bytes_per_second).context("the rate is 0 bytes a second, at least 1 is needed")?;
+        let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
+        let cannot = |what: &str| format!("cannot read the {what} in {}", root.display());
+        let store = LocalStore::open_to_read(root.join("blobs")).with_context(|| cannot("stored files"))?;
+        let catalog = SqliteCatalog::open_to_read(&root.join("catalog.db")).await.with_context(|| cannot("catalog"))?;
+        upkeep::scrub(&catalog, &store, rate).await.with_context(|| cannot("catalog"))
     }
 
     /// The address that was bound.
@@ -204,7 +231,8 @@ impl App {
         let grace = self.options.grace;
         let work = tokio::spawn(self.queue.run(self.stop.subscribe(), grace));
         let http = tokio::spawn(serve(self.listener, router(Arc::clone(&self.site)), self.options, self.stop.subscribe()));
-        let upkeep = tokio::spawn(upkeep::run(self.repair, Arc::clone(&self.site.catalog), self.clock, Arc::clone(&self.site.metrics)));
+        let upkeep = upkeep::run(self.repair, self.doubtful, Arc::clone(&self.site.catalog), self.clock, Arc::clone(&self.site.metrics));
+        let upkeep = tokio::spawn(upkeep);
         shutdown.await;
         info!("stopping: no new connections, {} s for what runs", grace.as_secs());
         self.stop.send_replace(true);

@@ -1,11 +1,11 @@
-//! The command line: `serve` by default, `config` beside it; every setting a flag.
+//! The command line: `serve` by default, `config` and `scrub` beside it; every setting a flag.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Settings};
+use crate::config::{ByteSize, Config, Settings};
 
 /// Self-hosted upload-and-process image service.
 #[derive(Debug, Parser)]
@@ -34,6 +34,12 @@ pub enum Command {
     Config,
     /// Print the description of the HTTP interface (OpenAPI 3.1)
     Openapi,
+    /// Read everything stored and say what is damaged or missing; may run beside the service, and ends with 1 when something is
+    Scrub {
+        /// Most bytes read a second
+        #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+        rate: ByteSize,
+    },
 }
 
 impl Cli {

@@ -20,7 +20,7 @@ const MAX_BLOCKING_THREADS: usize = 64;
 
 fn main() -> ExitCode {
     match start() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // The message and its causes in one line; a backtrace would only hide what an operator has to do.
             eprintln!("pixmill: {error:#}");
@@ -29,16 +29,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> anyhow::Result<()> {
+fn start() -> anyhow::Result<ExitCode> {
     let (command, config) = Cli::parse().resolve()?;
     let text = match command {
-        Command::Serve => None,
+        Command::Serve | Command::Scrub { .. } => None,
         Command::Config => Some(config.to_toml()),
         Command::Openapi => Some(format!("{}\n", http::openapi_json())),
     };
     if let Some(text) = text {
         std::io::stdout().write_all(text.as_bytes())?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     telemetry::start_logging(config.log_format == LogFormat::Json, &config.log).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +46,21 @@ fn start() -> anyhow::Result<()> {
         .thread_name("pixmill-io")
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build()?;
-    runtime.block_on(run(&config))
+    match command {
+        Command::Scrub { rate } => runtime.block_on(scrub(&config, rate.bytes())),
+        Command::Serve | Command::Config | Command::Openapi => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// One line for each finding, then the sum.
+async fn scrub(config: &Config, bytes_per_second: u64) -> anyhow::Result<ExitCode> {
+    let scrubbed = App::scrub(config, bytes_per_second).await?;
+    let mut out = std::io::stdout();
+    for finding in &scrubbed.findings {
+        writeln!(out, "{finding}")?;
+    }
+    writeln!(out, "{} blobs, {} bytes, {} not as they should be", scrubbed.blobs, scrubbed.bytes, scrubbed.findings.len())?;
+    Ok(if scrubbed.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {

@@ -25,6 +25,9 @@ pub enum CatalogError {
     /// No room to write.
     #[error("no room left for the catalog")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its disk failed, or may not be written now; may pass.
+    #[error("the catalog's disk failed")]
+    Disk(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The catalog cannot be reached or answered nonsense.
     #[error("catalog failed")]
     Backend(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -163,6 +163,8 @@ pub struct ClaimedJob {
     pub blob: BlobId,
     /// Their number.
     pub bytes: u64,
+    /// Their SHA-256, as it was when they came in.
+    pub sha256: [u8; 32],
     /// What admission charges; may be more than the whole budget.
     pub cost_bytes: u64,
     /// Counts from 1.
@@ -510,6 +512,8 @@ pub struct LiveBlob {
     pub id: BlobId,
     /// The size its file has to have.
     pub bytes: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
     /// Its file was looked for in vain.
     pub missing: bool,
 }

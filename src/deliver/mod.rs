@@ -3,6 +3,7 @@
 //! Variants are write-once, so an entry goes stale only when its image is deleted, and is forgotten then. No SQL once an
 //! entry is in the index. Knows no framework.
 
+mod checked;
 mod conditional;
 
 use std::{
@@ -35,6 +36,8 @@ pub struct Servable {
     pub bytes: u64,
     /// Strong, quoted: the SHA-256 of the bytes.
     pub etag: String,
+    /// The same, whole: what is sent is checked against it.
+    pub sha256: [u8; 32],
     /// `jpeg`, `png`, …
     pub format: String,
     /// Display name without extension, for saving.
@@ -91,6 +94,7 @@ impl Deliver {
             blob: view.blob,
             bytes: view.bytes,
             etag: etag(&view.sha256),
+            sha256: view.sha256,
             format: view.format,
             filename: view.filename.as_deref().map(|name| media::stem(name).to_owned()),
         };
@@ -115,6 +119,7 @@ impl Deliver {
                     blob: result.blob,
                     bytes: result.bytes,
                     etag: etag(&result.sha256),
+                    sha256: result.sha256,
                     format: result.format.clone(),
                     filename: stem,
                 };
@@ -160,12 +165,19 @@ impl Deliver {
         }
     }
 
-    /// The bytes of `range` (all of them when absent).
+    /// The bytes of `range` (all of them when absent). A whole file is hashed in passing: the piece that completes it is given only when all are
+    /// what was stored, so that a damaged file never arrives complete. A range cannot be checked.
     ///
     /// # Errors
-    /// When the store fails, or the blob is gone.
+    /// When the store fails, the blob is gone or not as long as it was, or it is found damaged before a byte was sent (always, when it fits one piece).
     pub async fn open(&self, servable: &Servable, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
-        self.store.open(servable.blob, range).await
+        let whole = range.is_none();
+        let read = self.store.open(servable.blob, range).await?;
+        if read.total_bytes != servable.bytes {
+            // Cut short: what is left would go out under the wrong length and tag. For clients and for the repair that is as good as gone.
+            return Err(StoreError::NotFound(servable.blob));
+        }
+        if whole { checked::checked(read, servable).await } else { Ok(read) }
     }
 }
 

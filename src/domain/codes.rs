@@ -73,6 +73,8 @@ words!(
         ShuttingDown = "shutting_down",
         /// No room on the disk.
         DiskFull = "disk_full",
+        /// The disk cannot be written or read now.
+        Storage = "storage",
     }
 );
 

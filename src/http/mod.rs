@@ -30,15 +30,13 @@ mod prefix;
 mod problem;
 mod query;
 mod request_id;
+mod room;
 mod serve;
 mod v1;
 mod view;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -77,6 +75,7 @@ pub use hosts::AllowedHosts;
 pub use openapi::openapi_json;
 pub use origin::AllowedOrigins;
 pub use prefix::{PathPrefix, PublicUrl};
+pub use room::DiskGauge;
 pub use serve::{Bound, Clients, Listener, Place, ServeOptions, Tls, TlsError, serve};
 
 /// What the handlers work with.
@@ -121,17 +120,10 @@ pub struct Site {
     pub stopping: watch::Receiver<bool>,
     /// When the service started.
     pub started: Instant,
-    /// Free bytes of the store when last looked at, and when (milliseconds since `started`).
+    /// Room on the store's disk, and who has spoken for it.
     pub disk: DiskGauge,
     /// Whether the catalog answered when last asked.
     pub catalog_health: CatalogGauge,
-}
-
-/// Free bytes of the store, asked for at most once a second.
-#[derive(Debug, Default)]
-pub struct DiskGauge {
-    free_bytes: AtomicU64,
-    checked_ms: AtomicU64,
 }
 
 /// Whether the catalog could be written, tried at most once a second: asking costs a synced commit.
@@ -153,22 +145,6 @@ impl CatalogGauge {
 }
 
 impl Site {
-    /// Free bytes of the store, at most a second old; `None` where it is not known.
-    async fn free_disk_bytes(&self) -> Option<u64> {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let checked = self.disk.checked_ms.load(Ordering::Acquire);
-        if checked == 0 || now.saturating_sub(checked) > 1000 {
-            // A store that cannot tell is not full for all we know; writing will tell.
-            let free = self.store.free_bytes().await.ok().flatten().unwrap_or(u64::MAX);
-            self.disk.free_bytes.store(free, Ordering::Relaxed);
-            self.disk.checked_ms.store(now, Ordering::Release);
-        }
-        match self.disk.free_bytes.load(Ordering::Relaxed) {
-            u64::MAX => None,
-            free => Some(free),
-        }
-    }
-
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }

@@ -25,7 +25,7 @@ async fn health() -> Json<view::Health> {
 
 /// The service can take work: each check by name, 503 if one fails.
 async fn readiness(State(site): State<App>) -> Response {
-    let disk = site.free_disk_bytes().await.is_none_or(|free| free >= site.disk_reserve_bytes);
+    let disk = site.has_disk_reserve().await;
     let pool = site.compute.free_cores() > 0 || site.queue.time_without_progress() < STUCK_AFTER;
     let catalog = site.catalog_health.answers(&*site.catalog).await;
     let checks = view::Checks { serving: !site.is_stopping(), pool, disk, queue: !site.queue.is_full(), catalog };

@@ -70,6 +70,13 @@ impl Problem {
         Self::new(Code::QueueFull, "too many files are open at the moment")
     }
 
+    /// The disk failed: our fault, but one that passes when the disk is repaired, remounted or given its rights back, so the client is asked to
+    /// come back instead of being told that its request broke something.
+    fn storage(cause: &dyn std::error::Error, doing: &str) -> Self {
+        error!(error = %error_chain(cause), "{doing}");
+        Self::new(Code::Storage, "the disk cannot be used at the moment; nothing of this request was kept")
+    }
+
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
@@ -150,7 +157,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::RateLimited => 429,
         Code::HeadersTooLarge => 431,
         Code::Internal => 500,
-        Code::QueueFull | Code::ShuttingDown => 503,
+        Code::QueueFull | Code::ShuttingDown | Code::Storage => 503,
         Code::DiskFull => 507,
     };
     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -175,6 +182,7 @@ impl From<CatalogError> for Problem {
                 error!(error = %cause, "no room for the catalog");
                 Self::new(Code::DiskFull, "there is no room left to record this")
             }
+            CatalogError::Disk(_) => Self::storage(&error, "the catalog's disk failed"),
             CatalogError::LeaseLost | CatalogError::Backend(_) => Self::internal(&error, "the catalog failed"),
         }
     }
@@ -188,7 +196,12 @@ impl From<StoreError> for Problem {
                 Self::new(Code::DiskFull, "there is no room left to store this")
             }
             StoreError::Io(cause) if is_out_of_descriptors(&cause) => Self::out_of_descriptors(),
-            StoreError::NotFound(_) | StoreError::Io(_) => Self::internal(&error, "the store failed"),
+            StoreError::Io(_) => Self::storage(&error, "the store failed"),
+            StoreError::Damaged(..) => {
+                error!(error = %error_chain(&error), "stored bytes are damaged");
+                Self::new(Code::Internal, "the stored file is damaged and is not sent; it must be restored or uploaded again")
+            }
+            StoreError::NotFound(_) => Self::internal(&error, "the store failed"),
         }
     }
 }
@@ -205,7 +218,7 @@ impl From<IngestError> for Problem {
                 Self::new(Code::DiskFull, "there is no room left to take this in")
             }
             IngestError::Io(cause) if is_out_of_descriptors(&cause) => Self::out_of_descriptors(),
-            IngestError::Io(_) => Self::internal(&error, "staging failed"),
+            IngestError::Io(_) => Self::storage(&error, "staging failed"),
         }
     }
 }
@@ -282,7 +295,7 @@ mod tests {
     fn our_own_shortages_are_the_only_5xx_and_ask_to_come_back() {
         for code in Code::ALL {
             let problem = Problem::new(*code, "x");
-            let server_side = matches!(code, Code::Internal | Code::QueueFull | Code::ShuttingDown | Code::DiskFull);
+            let server_side = matches!(code, Code::Internal | Code::QueueFull | Code::ShuttingDown | Code::DiskFull | Code::Storage);
             assert_eq!(problem.0.status.is_server_error(), server_side, "{code}");
             assert_eq!(problem.0.retry_after_s.is_some(), matches!(problem.0.status.as_u16(), 429 | 503 | 507), "{code}");
         }

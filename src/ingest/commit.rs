@@ -13,7 +13,7 @@ use crate::{
     catalog::{Accepted, Catalog, CatalogError, Idempotency, NewImage, NewJob, NewTask, NewUpload, RejectedFile},
     clock::{Clock, IdSource},
     domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName},
-    store::{BlobStore, StoreError, is_whole},
+    store::{BlobStore, Doubts, StoreError, is_whole},
 };
 
 use super::{FileOutcome, StagedFile, sniff::refusal_of};
@@ -66,6 +66,15 @@ pub enum CommitError {
     Interrupted,
 }
 
+/// What jobs are recorded with.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitOptions {
+    /// What an image may be, and a job may cost.
+    pub limits: Limits,
+    /// Attempts a job gets.
+    pub max_attempts: u32,
+}
+
 /// Makes uploads durable.
 #[derive(Clone)]
 pub struct Committer {
@@ -77,8 +86,8 @@ struct Parts {
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
-    limits: Limits,
-    max_attempts: u32,
+    doubts: Doubts,
+    options: CommitOptions,
     on_commit: Box<dyn Fn(&Accepted) + Send + Sync>,
 }
 
@@ -89,11 +98,11 @@ impl Committer {
         catalog: Arc<dyn Catalog>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
-        limits: Limits,
-        max_attempts: u32,
+        doubts: Doubts,
+        options: CommitOptions,
         on_commit: impl Fn(&Accepted) + Send + Sync + 'static,
     ) -> Self {
-        Self { parts: Arc::new(Parts { store, catalog, clock, ids, limits, max_attempts, on_commit: Box::new(on_commit) }) }
+        Self { parts: Arc::new(Parts { store, catalog, clock, ids, doubts, options, on_commit: Box::new(on_commit) }) }
     }
 
     /// Makes the staged files durable and records the upload with its jobs.
@@ -167,9 +176,11 @@ impl Parts {
             }
             Err(error) => {
                 // After any other failure the rows may be there all the same: SQLite recovers a commit whose sync failed, and
-                // they must not point at nothing. What is really an orphan is swept at the next start.
+                // they must not point at nothing.
                 if matches!(error, CatalogError::IdempotencyConflict) {
                     self.drop_blobs(&blobs).await;
+                } else {
+                    self.doubts.add(blobs);
                 }
                 Err(error.into())
             }
@@ -182,7 +193,7 @@ impl Parts {
         for outcome in files {
             match outcome {
                 FileOutcome::Rejected { filename, refusal } => rejected.push(RejectedFile { filename, refusal }),
-                FileOutcome::Staged(file) => match plan_file(&file, &specs, &self.limits) {
+                FileOutcome::Staged(file) => match plan_file(&file, &specs, &self.options.limits) {
                     Ok(plan) => planned.push(Planned { file, plan, blob: BlobId::from_uuid(self.ids.new_id(now)) }),
                     Err(refusal) => rejected.push(RejectedFile { filename: file.filename, refusal }),
                 },
@@ -217,7 +228,7 @@ impl Parts {
                 priority: request.priority,
                 rank: now.as_millis() + request.priority.rank_delay_ms(),
                 cost_bytes: p.plan.memory_bytes(p.file.staged.bytes),
-                max_attempts: self.max_attempts,
+                max_attempts: self.options.max_attempts,
                 tasks: tasks.collect(),
             },
         }
@@ -247,8 +258,8 @@ impl Parts {
     async fn drop_blobs(&self, blobs: &[BlobId]) {
         for blob in blobs {
             if let Err(error) = self.store.delete(*blob).await {
-                // The sweep at the next start removes what nothing refers to.
-                tracing::warn!(%blob, %error, "could not remove a blob that is not needed");
+                tracing::warn!(%blob, %error, "could not remove a blob that is not needed, trying again later");
+                self.doubts.add([*blob]);
             }
         }
     }

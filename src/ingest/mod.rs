@@ -17,7 +17,7 @@ mod writer;
 #[cfg(test)]
 mod fixtures;
 
-pub use commit::{CommitError, Committer, UploadRequest, VariantRequest, plan_file};
+pub use commit::{CommitError, CommitOptions, Committer, UploadRequest, VariantRequest, plan_file};
 pub use digest::sha256_of_repr_digest;
 pub use disposition::{Disposition, display_name, parse_disposition};
 pub use guard::{BodyError, BodyStream};

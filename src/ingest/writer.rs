@@ -4,10 +4,7 @@
 //! blocking call, in which it is hashed, too; nothing touches the disk before the head was judged; a file that fits the buffer costs
 //! one blocking call in all; the blocking call owns what it works on, so that dropping the writer at any await leaves no file.
 
-use std::{
-    fs::File,
-    io::{BufReader, Cursor, ErrorKind as IoKind, Seek, SeekFrom, Write},
-};
+use std::io::{BufReader, Cursor, ErrorKind as IoKind, Seek, SeekFrom, Write};
 
 use image_pipeline::{ErrorKind, Limits, Probe, probe};
 use sha2::{Digest, Sha256};
@@ -19,7 +16,7 @@ use super::{
 };
 use crate::{
     domain::{Code, Refusal, hex},
-    store::{Staged, StagingDir},
+    store::{DiskFile, Staged, StagingDir},
 };
 
 /// Bytes gathered before the disk is touched.
@@ -71,7 +68,7 @@ struct Work {
     buffer: Vec<u8>,
     hash: Sha256,
     /// Absent until the first buffer is full.
-    disk: Option<(File, TempPath)>,
+    disk: Option<(DiskFile, TempPath)>,
     written_bytes: u64,
 }
 

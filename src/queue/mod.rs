@@ -29,7 +29,7 @@ use crate::{
     compute::{BytesPermit, Compute, CorePermit},
     domain::{JobState, LeaseToken},
     follow::Follow,
-    store::BlobStore,
+    store::{BlobStore, Doubts},
     telemetry::{Metrics, error_chain},
 };
 
@@ -71,6 +71,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Tokens.
     pub ids: Arc<dyn IdSource>,
+    /// Where results go whose row may or may not be there.
+    pub doubts: Doubts,
 }
 
 /// The engine; cheap to clone.

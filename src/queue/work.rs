@@ -21,9 +21,13 @@ use crate::{
 
 use super::{Inner, backoff};
 
+/// Pause between two tries to give a job back to a catalog that cannot be written.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+
 /// What the pool hands back when a job's core is free again.
 struct Worked {
-    report: Result<RunReport, image_pipeline::Error>,
+    /// `None`: the original is not what was stored, and was not worked on.
+    report: Option<Result<RunReport, image_pipeline::Error>>,
     cpu: Duration,
 }
 
@@ -66,7 +70,7 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
     if job.tasks.is_empty() {
         // Every task had ended, only the job's own end was not recorded before a crash.
         drop(core);
-        return conclude(inner, &job, progress, None, false).await;
+        return conclude(inner, &job, progress, None, &cancel).await;
     }
     let source = inner.parts.store.read(job.blob).await;
     progress.read = progress.started.elapsed();
@@ -81,7 +85,7 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
                     note_missing(inner, job.blob).await;
                     "the stored original is missing"
                 }
-                StoreError::Full(_) | StoreError::Io(_) => {
+                StoreError::Full(_) | StoreError::Io(_) | StoreError::Damaged(..) => {
                     warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not read the original");
                     "reading the stored original failed"
                 }
@@ -97,8 +101,7 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
             None
         }
     };
-    let stopping = cancel.load(std::sync::atomic::Ordering::Relaxed);
-    conclude(inner, &job, progress, report, stopping).await
+    conclude(inner, &job, progress, report, &cancel).await
 }
 
 /// Runs the pipeline and records tasks while it runs. `Ok(None)`: stopped half-way for a passing reason.
@@ -117,11 +120,16 @@ async fn work_on_pool(
     let (publish, mut outcomes) = mpsc::unbounded_channel();
     let mut limits = inner.options.limits;
     limits.max_memory_bytes = limits.max_memory_bytes.min(job.cost_bytes.saturating_mul(2));
+    let sha256 = job.sha256;
     let on_pool = inner.parts.compute.run(core, inner.options.job_deadline, cancel, move |stop| {
         let begun = Instant::now();
-        let report = make_variants(&source, &specs, &limits, stop, &mut |outcome| {
-            // The receiver lives until the work has ended.
-            let _ = publish.send(outcome);
+        // A disk that gives other bytes than it took must not have them made into variants that look good: see `docs/decisions/0022`.
+        let is_intact = <[u8; 32]>::from(Sha256::digest(&source)) == sha256;
+        let report = is_intact.then(|| {
+            make_variants(&source, &specs, &limits, stop, &mut |outcome| {
+                // The receiver lives until the work has ended.
+                let _ = publish.send(outcome);
+            })
         });
         Worked { report, cpu: begun.elapsed() }
     });
@@ -135,8 +143,15 @@ async fn work_on_pool(
         }
     }
     match worked {
-        Some(Ok(Worked { report: Ok(report), cpu })) => Ok(Some((report, cpu))),
-        Some(Ok(Worked { report: Err(error), .. })) => match passing_or_final(&error) {
+        Some(Ok(Worked { report: Some(Ok(report)), cpu })) => Ok(Some((report, cpu))),
+        Some(Ok(Worked { report: None, .. })) => {
+            error!(job.id = %job.lease.job, image.id = %job.image, blob = %job.blob, "the stored original is damaged: its SHA-256 is another");
+            // Passing, though no attempt of ours will mend it: the operator may, from a copy, and the upload need not be sent again then.
+            progress.passing =
+                Some(failure(TaskCode::Storage, "the stored original is damaged: its bytes are not those that were uploaded"));
+            Ok(None)
+        }
+        Some(Ok(Worked { report: Some(Err(error)), .. })) => match passing_or_final(&error) {
             Ok(passing) => {
                 progress.passing = Some(passing);
                 Ok(None)
@@ -205,9 +220,13 @@ async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcom
         let total = progress.started.elapsed();
         let (outcome_word, detail, format, bytes) = ended;
         progress.samples.push(Ended { index: outcome.index, outcome: outcome_word, detail, format, bytes, timing, total });
-    } else if let (Some(blob), true) = (blob, progress.lease_lost) {
-        // After any other failure the row may be there all the same; a blob nothing refers to is swept at the next start.
-        remove(inner, blob).await;
+    } else if let Some(blob) = blob {
+        if progress.lease_lost {
+            remove(inner, blob).await;
+        } else {
+            // After any other failure the row may be there all the same.
+            inner.parts.doubts.add([blob]);
+        }
     }
 }
 
@@ -292,8 +311,8 @@ async fn note_missing(inner: &Inner, blob: BlobId) {
 
 async fn remove(inner: &Inner, blob: BlobId) {
     if let Err(error) = inner.parts.store.delete(blob).await {
-        // The sweep at the next start removes what nothing refers to.
-        warn!(%blob, %error, "could not remove a blob that is not needed");
+        warn!(%blob, %error, "could not remove a blob that is not needed, trying again later");
+        inner.parts.doubts.add([blob]);
     }
 }
 
@@ -313,7 +332,7 @@ async fn fail_rest(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, rea
 }
 
 /// Ends the job or gives it back; true if it went back.
-async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: Option<(RunReport, Duration)>, stopping: bool) -> bool {
+async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: Option<(RunReport, Duration)>, cancel: &AtomicBool) -> bool {
     let (report, cpu) = report.map_or((None, Duration::ZERO), |(report, cpu)| (Some(report), cpu));
     let timing = JobTiming {
         queue: progress.queue,
@@ -344,15 +363,32 @@ async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: O
         }
     }
     let reason = progress.passing.unwrap_or_else(|| failure(TaskCode::Storage, "recording the result failed"));
-    release(inner, job, reason, stopping).await
+    let is_cancelled = || cancel.load(std::sync::atomic::Ordering::Relaxed);
+    loop {
+        match release(inner, job, reason.clone(), is_cancelled()).await {
+            Ok(requeued) => return requeued,
+            Err(error) if is_cancelled() => {
+                error!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back; the next start takes it up");
+                return false;
+            }
+            Err(error) => {
+                // Left to the end of its lease it would be taken for a job that killed its worker. The lease is renewed meanwhile.
+                warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back, trying again");
+                tokio::time::sleep(GIVE_BACK_EVERY).await;
+            }
+        }
+    }
 }
 
 /// Gives a job back that was claimed and cannot start because the service stops.
 pub(super) async fn give_back(inner: &Inner, job: &ClaimedJob) {
-    release(inner, job, failure(TaskCode::Cancelled, "the service is stopping"), true).await;
+    if let Err(error) = release(inner, job, failure(TaskCode::Cancelled, "the service is stopping"), true).await {
+        error!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back; it is taken up when its lease ends");
+    }
 }
 
-async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping: bool) -> bool {
+/// True if it went back to the queue, false if it ended or is not ours any more.
+async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping: bool) -> Result<bool, CatalogError> {
     let now = inner.parts.clock.now();
     let release = if stopping {
         Release { at: now, due: now, failure: None }
@@ -364,20 +400,17 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping:
     match inner.parts.catalog.release_job(job.lease, release).await {
         Ok(()) if given_up => {
             warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "job failed: {}, no attempts left", reason.detail);
-            false
+            Ok(false)
         }
         Ok(()) => {
             if !stopping {
                 inner.parts.metrics.job_retried();
                 warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "attempt failed: {}, trying again", reason.detail);
             }
-            true
+            Ok(true)
         }
-        Err(CatalogError::LeaseLost) => false,
-        Err(error) => {
-            error!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back; it is taken up when its lease ends");
-            false
-        }
+        Err(CatalogError::LeaseLost) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write as _},
     ops::Range,
-    os::unix::fs::{DirBuilderExt as _, FileExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
-use super::{BlobRead, BlobStore, Staged, StoreError};
+use super::{BlobRead, BlobStore, Disk, DiskFile, Free, Staged, StagingDir, StoreError};
 use crate::domain::BlobId;
 
 /// Most bytes in one piece of a stream; what fits into one piece is opened and read in one trip.
@@ -31,6 +31,7 @@ const UNFINISHED_PREFIX: &str = ".tmp-";
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     root: Arc<Path>,
+    disk: Disk,
 }
 
 impl LocalStore {
@@ -40,6 +41,14 @@ impl LocalStore {
     /// # Errors
     /// When a folder cannot be made, synced or emptied.
     pub fn open(root: PathBuf) -> Result<Self, StoreError> {
+        Self::open_on(root, Disk::default())
+    }
+
+    /// The same on a disk of the caller's. Blocking.
+    ///
+    /// # Errors
+    /// As [`LocalStore::open`].
+    pub fn open_on(root: PathBuf, disk: Disk) -> Result<Self, StoreError> {
         // Relative paths would follow the process's working folder about.
         let root = std::path::absolute(root)?;
         make_folder(&root)?;
@@ -58,7 +67,30 @@ impl LocalStore {
         // Once for all names, and always: an earlier process may have died between making and syncing them. The shards
         // themselves hold nothing yet; each is synced with the first blob in it, before that blob counts as stored.
         sync_folder(&root)?;
-        Ok(Self { root: root.into() })
+        Ok(Self { root: root.into(), disk })
+    }
+
+    /// A store that is in use by another process, for reading: makes and sweeps nothing.
+    ///
+    /// # Errors
+    /// When there is no store.
+    pub fn open_to_read(root: PathBuf) -> Result<Self, StoreError> {
+        let root = std::path::absolute(root)?;
+        fs::read_dir(root.join(shard_name(0)))?;
+        Ok(Self { root: root.into(), disk: Disk::default() })
+    }
+
+    /// Stages an empty file, stores it and removes it again: whether uploads can be taken in at all, found out before one comes. Only doing it
+    /// tells: a bind mount has the device number of what is bound, and refuses the rename all the same. Blocking.
+    ///
+    /// # Errors
+    /// What an upload would fail with.
+    pub fn try_out(&self, staging: &StagingDir) -> Result<(), StoreError> {
+        let (_, path) = staging.create().map_err(of_writing)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let to = self.root.join(INCOMING).join(format!("{UNFINISHED_PREFIX}{name}"));
+        commit(Staged { path, bytes: 0 }, &to, &self.disk)?;
+        Ok(self.disk.remove(&to)?)
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
@@ -69,34 +101,33 @@ impl LocalStore {
 #[async_trait]
 impl BlobStore for LocalStore {
     async fn persist(&self, id: BlobId, staged: Staged) -> Result<(), StoreError> {
-        let to = self.path(id);
-        blocking(move || commit(staged, &to, sync_folder)).await
+        let (to, disk) = (self.path(id), self.disk.clone());
+        blocking(move || commit(staged, &to, &disk)).await
     }
 
     async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), StoreError> {
-        let to = self.path(id);
+        let (to, disk) = (self.path(id), self.disk.clone());
         let incoming = self.root.join(INCOMING);
         blocking(move || {
-            // Made readable by this user only (0600); dropped on any error below, it is unlinked.
-            let (mut file, path) =
-                tempfile::Builder::new().prefix(UNFINISHED_PREFIX).tempfile_in(incoming).map_err(of_writing)?.into_parts();
+            // Dropped on any error below, it is unlinked.
+            let (mut file, path) = disk.create(UNFINISHED_PREFIX, &incoming).map_err(of_writing)?;
             file.write_all(&bytes).map_err(of_writing)?;
             drop(file);
-            commit(Staged { path, bytes: bytes.len() as u64 }, &to, sync_folder)
+            commit(Staged { path, bytes: bytes.len() as u64 }, &to, &disk)
         })
         .await
     }
 
     async fn read(&self, id: BlobId) -> Result<Bytes, StoreError> {
-        let path = self.path(id);
-        blocking(move || fs::read(path).map(Bytes::from).map_err(|e| of_reading(id, e))).await
+        let (path, disk) = (self.path(id), self.disk.clone());
+        blocking(move || disk.read(&path).map_err(|e| of_reading(id, e))).await
     }
 
     async fn open(&self, id: BlobId, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
-        let path = self.path(id);
+        let (path, disk) = (self.path(id), self.disk.clone());
         let (total_bytes, first, rest) = blocking(move || {
-            let file = File::open(path).map_err(|e| of_reading(id, e))?;
-            let total_bytes = file.metadata()?.len();
+            let file = disk.open(&path).map_err(|e| of_reading(id, e))?;
+            let total_bytes = file.file.metadata()?.len();
             let mut rest = Rest { file: Arc::new(file), range: range.unwrap_or(0..total_bytes) };
             if rest.range.start > rest.range.end || rest.range.end > total_bytes {
                 let text = format!("range {:?} lies outside of a blob of {total_bytes} bytes", rest.range);
@@ -110,9 +141,9 @@ impl BlobStore for LocalStore {
     }
 
     async fn delete(&self, id: BlobId) -> Result<(), StoreError> {
-        let path = self.path(id);
+        let (path, disk) = (self.path(id), self.disk.clone());
         // Not synced: a file that comes back after a crash is referred to by nothing, and a sweep removes it.
-        blocking(move || match fs::remove_file(path) {
+        blocking(move || match disk.remove(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
         })
@@ -135,19 +166,14 @@ impl BlobStore for LocalStore {
         .await
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        let root = Arc::clone(&self.root);
-        blocking(move || {
-            let of = rustix::fs::statvfs(&*root).map_err(io::Error::from)?;
-            Ok(Some(of.f_bavail.saturating_mul(of.f_frsize)))
-        })
-        .await
+    async fn free(&self) -> Result<Option<Free>, StoreError> {
+        let (root, disk) = (Arc::clone(&self.root), self.disk.clone());
+        blocking(move || Ok(Some(disk.free(&root)?))).await
     }
 }
 
-/// Makes a staged file durable under its final name. On any error neither name is left. `sync_folder` is a parameter
-/// so that a test can let it fail.
-fn commit(staged: Staged, to: &Path, sync_folder: impl Fn(&Path) -> io::Result<()>) -> Result<(), StoreError> {
+/// Makes a staged file durable under its final name. On any error neither name is left.
+fn commit(staged: Staged, to: &Path, disk: &Disk) -> Result<(), StoreError> {
     let Staged { path, bytes } = staged;
     // A descriptor of its own sees write-back errors that nobody was told of yet (Linux 4.13 and later).
     let file = File::open(&path)?;
@@ -157,11 +183,11 @@ fn commit(staged: Staged, to: &Path, sync_folder: impl Fn(&Path) -> io::Result<(
     }
     // After a failed sync the kernel drops the dirty pages and calls the next sync clean: there is no second try, the
     // file is given up.
-    file.sync_data().map_err(of_writing)?;
+    disk.sync_file(&file).map_err(of_writing)?;
     // Ids are fresh, so a file of this name would be a fault of ours; it is not overwritten.
-    path.persist_noclobber(to).map_err(|failed| of_writing(failed.error))?;
+    disk.rename(path, to).map_err(of_writing)?;
     let folder = to.parent().unwrap_or(Path::new("."));
-    sync_folder(folder).map_err(|error| {
+    disk.sync_folder(folder).map_err(|error| {
         // Whether the name reached the disk is unknown, so it is taken back. Should this fail too, nothing refers to the
         // blob and a sweep removes it.
         drop(fs::remove_file(to));
@@ -171,7 +197,7 @@ fn commit(staged: Staged, to: &Path, sync_folder: impl Fn(&Path) -> io::Result<(
 
 /// What is left of a blob being read. The open file keeps the bytes alive even when the blob is deleted meanwhile.
 struct Rest {
-    file: Arc<File>,
+    file: Arc<DiskFile>,
     range: Range<u64>,
 }
 
@@ -341,15 +367,6 @@ mod tests {
         assert_eq!(files_below(folder.path()).len(), 1, "the refused files are gone");
     }
 
-    #[test]
-    fn a_failed_folder_sync_leaves_neither_name() {
-        let (folder, store, staging) = setup();
-        let staged = staged(&staging, b"abc");
-        let failed = commit(staged, &store.path(id(3)), |_| Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error())));
-        assert!(matches!(failed, Err(StoreError::Full(_))), "{failed:?}");
-        assert_eq!(files_below(folder.path()), Vec::<PathBuf>::new());
-    }
-
     #[tokio::test]
     async fn a_failed_rename_leaves_nothing() {
         let (folder, store, staging) = setup();
@@ -384,6 +401,8 @@ mod tests {
         let (staging, _) = StagingDir::open(elsewhere.path().to_owned()).expect("opens");
         let failed = store.persist(id(6), staged(&staging, b"abc")).await.expect_err("is refused");
         assert!(format!("{failed:?}").contains("same file system"), "{failed:?}");
+        let told = store.try_out(&staging).expect_err("is told at once");
+        assert!(format!("{told:?}").contains("same file system"), "{told:?}");
         assert_eq!(files_below(elsewhere.path()), Vec::<PathBuf>::new());
     }
 

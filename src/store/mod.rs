@@ -1,6 +1,8 @@
 //! Blobs: bytes under a fresh id, durable when a call returns. Paths and buckets are known here and nowhere else.
 
 pub mod contract;
+mod disk;
+mod doubts;
 mod local;
 
 use std::{ops::Range, path::PathBuf};
@@ -11,6 +13,8 @@ use futures_util::stream::BoxStream;
 
 use crate::domain::BlobId;
 
+pub use disk::{Disk, DiskFile, Faults, Step};
+pub use doubts::Doubts;
 pub use local::{LocalStore, make_folder};
 
 /// Errors of a store, as far as a caller can act on them.
@@ -22,6 +26,9 @@ pub enum StoreError {
     /// No room (ENOSPC, EDQUOT, no inodes).
     #[error("no room left in the store")]
     Full(#[source] std::io::Error),
+    /// The bytes are not those that were stored.
+    #[error("blob {0} is damaged: {1}")]
+    Damaged(BlobId, String),
     /// Anything else; may pass.
     #[error("store failed")]
     Io(#[from] std::io::Error),
@@ -35,6 +42,15 @@ pub struct Staged {
     pub path: tempfile::TempPath,
     /// Its size.
     pub bytes: u64,
+}
+
+/// Room on the disk of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// Bytes that can still be written.
+    pub bytes: u64,
+    /// Files that can still be made, where the file system has a fixed number of them.
+    pub files: Option<u64>,
 }
 
 impl Staged {
@@ -83,8 +99,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// The ids of all blobs, for sweeps; unordered.
     async fn list(&self) -> Result<Vec<BlobId>, StoreError>;
 
-    /// Bytes that can still be stored, where that is known.
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
+    /// What can still be stored, where that is known.
+    async fn free(&self) -> Result<Option<Free>, StoreError>;
 }
 
 /// Whether a blob is there with all its `bytes`. Damage inside of it is not looked for.
@@ -104,7 +120,10 @@ const STAGED_PREFIX: &str = "up-";
 
 /// Where uploads are staged: always a local folder, on the same file system as a local store.
 #[derive(Clone, Debug)]
-pub struct StagingDir(PathBuf);
+pub struct StagingDir {
+    path: PathBuf,
+    disk: Disk,
+}
 
 impl StagingDir {
     /// Makes the folder if needed and removes what an earlier process left in it; returns how many files that were.
@@ -112,6 +131,14 @@ impl StagingDir {
     /// # Errors
     /// When the folder cannot be made, read or emptied.
     pub fn open(path: PathBuf) -> std::io::Result<(Self, usize)> {
+        Self::open_on(path, Disk::default())
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As [`StagingDir::open`].
+    pub fn open_on(path: PathBuf, disk: Disk) -> std::io::Result<(Self, usize)> {
         std::fs::create_dir_all(&path)?;
         let mut swept = 0;
         for entry in std::fs::read_dir(&path)? {
@@ -122,14 +149,14 @@ impl StagingDir {
                 swept += 1;
             }
         }
-        Ok((Self(path), swept))
+        Ok((Self { path, disk }, swept))
     }
 
     /// A fresh, empty file in the folder, readable by this user only. Blocking.
     ///
     /// # Errors
     /// When the file cannot be made.
-    pub fn create(&self) -> std::io::Result<(std::fs::File, tempfile::TempPath)> {
-        Ok(tempfile::Builder::new().prefix(STAGED_PREFIX).tempfile_in(&self.0)?.into_parts())
+    pub fn create(&self) -> std::io::Result<(DiskFile, tempfile::TempPath)> {
+        self.disk.create(STAGED_PREFIX, &self.path)
     }
 }

@@ -1,13 +1,15 @@
-//! Keeping house beside the service, in small steps: what an earlier process left is repaired, old tombstones go, metric
-//! buffers stay small.
+//! Keeping house beside the service, in small steps: what an earlier process left is repaired, failed commits are settled, old tombstones
+//! go, metric buffers stay small.
 //!
 //! Runs once the service serves, so that a start costs the same with ten images as with a million.
 
+mod doubtful;
 mod repair;
+mod scrub;
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     catalog::Catalog,
@@ -15,10 +17,14 @@ use crate::{
     telemetry::{Metrics, error_chain},
 };
 
+pub use doubtful::Doubtful;
 pub use repair::Repair;
+pub use scrub::{Finding, Scrubbed, Wrong, scrub};
 
-/// Histogram buffers are drained this often.
-const METRICS_EVERY: Duration = Duration::from_secs(5);
+/// Blobs looked up in one catalog read.
+const BATCH: usize = 500;
+/// Histogram buffers are drained and doubtful blobs looked at this often.
+const OFTEN: Duration = Duration::from_secs(5);
 /// How long a deleted id is told from one that never was.
 const TOMBSTONES_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Tombstones are looked through this often.
@@ -27,7 +33,7 @@ const TOMBSTONES_EVERY: Duration = Duration::from_secs(3600);
 const TOMBSTONES_AT_ONCE: u32 = 500;
 
 /// Repairs once, then keeps house for as long as it is polled.
-pub async fn run(repair: Repair, catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) {
+pub async fn run(repair: Repair, doubtful: Doubtful, catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) {
     let tombstones = async {
         let mut tick = tokio::time::interval(TOMBSTONES_EVERY);
         loop {
@@ -35,15 +41,19 @@ pub async fn run(repair: Repair, catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock
             purge_tombstones(&*catalog, &*clock).await;
         }
     };
-    let buffers = async {
-        let mut tick = tokio::time::interval(METRICS_EVERY);
+    let often = async {
+        let mut tick = tokio::time::interval(OFTEN);
         loop {
             tick.tick().await;
             metrics.upkeep();
+            let removed = doubtful.settle().await;
+            if removed > 0 {
+                info!(blobs = removed, "removed stored bytes of commits that had failed");
+            }
         }
     };
     // The last two never end.
-    tokio::join!(repair.run(), tombstones, buffers);
+    tokio::join!(repair.run(), tombstones, often);
 }
 
 async fn purge_tombstones(catalog: &dyn Catalog, clock: &dyn Clock) {

@@ -3,6 +3,9 @@
 mod config;
 mod crash;
 mod deliver;
+mod disk_faults;
+mod disk_room;
+mod disk_rot;
 mod edge_policy;
 mod edges;
 mod erase;
@@ -19,6 +22,7 @@ mod refusals;
 mod repair;
 mod results;
 mod slow;
+mod strace_order;
 mod support;
 mod tidy;
 mod upload;

@@ -53,7 +53,7 @@ pub(super) async fn purge_blobs(session: &mut Session, of: &[BlobId]) -> Result<
     Ok(())
 }
 
-pub(super) const AFTER: &str = "SELECT id, bytes, missing FROM blobs WHERE id > ? AND state = 'live' ORDER BY id LIMIT ?";
+pub(super) const AFTER: &str = "SELECT id, bytes, sha256, missing FROM blobs WHERE id > ? AND state = 'live' ORDER BY id LIMIT ?";
 
 /// See [`super::super::Catalog::blobs_after`].
 pub(super) async fn blobs_after(from: impl SqliteExecutor<'_>, after: Option<BlobId>, limit: u32) -> Read<Vec<LiveBlob>> {
@@ -62,7 +62,12 @@ pub(super) async fn blobs_after(from: impl SqliteExecutor<'_>, after: Option<Blo
     let mut blobs = Vec::with_capacity(rows.len());
     for row in &rows {
         let row = Columns(row);
-        blobs.push(LiveBlob { id: BlobId::from_uuid(row.uuid("id")?), bytes: row.number("bytes")?, missing: row.plain("missing")? });
+        blobs.push(LiveBlob {
+            id: BlobId::from_uuid(row.uuid("id")?),
+            bytes: row.number("bytes")?,
+            sha256: row.digest("sha256")?,
+            missing: row.plain("missing")?,
+        });
     }
     Ok(blobs)
 }

@@ -54,7 +54,7 @@ enum OpenError {
     #[error("catalog {path} was written by a newer release (schema {found}, this release knows up to {known})")]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("catalog {path} is no catalog of this program or is damaged")]
-    NotACatalog { path: PathBuf, source: sqlx::Error },
+    NotACatalog { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("catalog {path} cannot be brought to this release's schema")]
     Migrate { path: PathBuf, source: MigrateError },
     #[error("catalog {path} cannot be made")]
@@ -102,6 +102,22 @@ impl SqliteCatalog {
         migrate(path, &mut conn).await?;
         let reading = options.read_only(true).pragma("cache_size", "-4096");
         let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_lazy_with(reading);
+        Ok(Self { writer: Writer::start(conn), readers })
+    }
+
+    /// A catalog that may be in use by another process, for reading: what writes fails. Neither makes nor changes it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn open_to_read(path: &Path) -> Result<Self, CatalogError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY)
+            .read_only(true)
+            .pragma("mmap_size", "0")
+            .disable_statement_logging();
+        let conn = options.connect().await.map_err(|e| of_opening(path, e))?;
+        let readers = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
         Ok(Self { writer: Writer::start(conn), readers })
     }
 
@@ -160,21 +176,21 @@ async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), Catalog
 }
 
 fn of_opening(path: &Path, source: sqlx::Error) -> CatalogError {
-    if is_full(&source) {
-        return source.into();
+    match CatalogError::from(source) {
+        CatalogError::Backend(source) => CatalogError::Backend(OpenError::NotACatalog { path: path.into(), source }.into()),
+        of_the_disk => of_the_disk,
     }
-    CatalogError::Backend(OpenError::NotACatalog { path: path.into(), source }.into())
-}
-
-/// Whether SQLite had no room (`SQLITE_FULL`, 13; the low byte of an extended code).
-fn is_full(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|e| e.code());
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 13)
 }
 
 impl From<sqlx::Error> for CatalogError {
     fn from(error: sqlx::Error) -> Self {
-        if is_full(&error) { Self::Full(error.into()) } else { Self::Backend(error.into()) }
+        let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+        // The low byte of an extended result code: https://sqlite.org/rescode.html
+        match code.map(|code| code & 0xff) {
+            Some(13) => Self::Full(error.into()),              // SQLITE_FULL
+            Some(3 | 8 | 10 | 14) => Self::Disk(error.into()), // SQLITE_PERM, READONLY, IOERR, CANTOPEN
+            _ => Self::Backend(error.into()),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, Task
 /// it yields are put in order by the caller, as a join promises none.
 pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
      j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.suspect AS suspect, j.queued_at AS queued_at, \
-     i.blob AS blob, b.bytes AS bytes, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
+     i.blob AS blob, b.bytes AS bytes, b.sha256 AS sha256, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
      FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, suspect, queued_at FROM jobs \
      WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
      JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob LEFT JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
@@ -92,6 +92,7 @@ fn claimed_job(row: Columns<'_>, lease: Lease) -> Read<ClaimedJob> {
         image: ImageId::from_uuid(row.uuid("image")?),
         blob: BlobId::from_uuid(row.uuid("blob")?),
         bytes: row.number("bytes")?,
+        sha256: row.digest("sha256")?,
         cost_bytes: row.number("cost_bytes")?,
         attempt: row.number::<u32>("attempt")?.saturating_add(1),
         max_attempts: row.number("max_attempts")?,

@@ -137,7 +137,7 @@ where
     fn answer(self: Box<Self>, lost: Option<&Failed>) {
         let answer = match (lost, self.made) {
             // Its own failure is what caused the loss, or as true with it as without.
-            (Some(_), Some(Err(own @ (CatalogError::Full(_) | CatalogError::Backend(_))))) => Err(own),
+            (Some(_), Some(Err(own @ (CatalogError::Full(_) | CatalogError::Disk(_) | CatalogError::Backend(_))))) => Err(own),
             (Some(lost), _) => Err(lost.error()),
             (None, Some(made)) => made,
             (None, None) => Err(closed()),
@@ -150,23 +150,35 @@ where
 /// Why a command or a whole commit failed, for those that share its fate.
 #[derive(Clone, Debug)]
 struct Failed {
-    /// There was no room.
-    full: bool,
+    kind: FailedKind,
     text: String,
+}
+
+/// The kinds of [`CatalogError`] a commit can fail with.
+#[derive(Clone, Copy, Debug)]
+enum FailedKind {
+    Full,
+    Disk,
+    Backend,
 }
 
 impl Failed {
     fn of(error: &CatalogError) -> Self {
         match error {
-            CatalogError::Full(source) => Self { full: true, text: source.to_string() },
-            CatalogError::Backend(source) => Self { full: false, text: source.to_string() },
-            other => Self { full: false, text: other.to_string() },
+            CatalogError::Full(source) => Self { kind: FailedKind::Full, text: source.to_string() },
+            CatalogError::Disk(source) => Self { kind: FailedKind::Disk, text: source.to_string() },
+            CatalogError::Backend(source) => Self { kind: FailedKind::Backend, text: source.to_string() },
+            other => Self { kind: FailedKind::Backend, text: other.to_string() },
         }
     }
 
     fn error(&self) -> CatalogError {
         let source = format!("the commit was lost: {}", self.text).into();
-        if self.full { CatalogError::Full(source) } else { CatalogError::Backend(source) }
+        match self.kind {
+            FailedKind::Full => CatalogError::Full(source),
+            FailedKind::Disk => CatalogError::Disk(source),
+            FailedKind::Backend => CatalogError::Backend(source),
+        }
     }
 }
 

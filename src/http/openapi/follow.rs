@@ -12,7 +12,9 @@ use crate::{
 
 use super::{
     examples,
-    operation::{CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, Op, RETRY_AFTER, bytes, id, if_none_match, json, parameter, string},
+    operation::{
+        CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, Op, RETRY_AFTER, bytes, id, if_none_match, json, parameter, string,
+    },
 };
 
 const RANGES: HeaderDoc = ("Accept-Ranges", "Single ranges are served.", "bytes");
@@ -37,7 +39,7 @@ fn upload() -> Op {
         .params([if_none_match()])
         .answer(200, "The upload as it is now.", json::<Upload>(examples::upload(true)), &[ETAG, CACHE_STATE])
         .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
-        .problems(&[Code::BadRequest, Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
+        .problems(&[Code::BadRequest, Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::Storage])
 }
 
 fn image() -> Op {
@@ -45,7 +47,7 @@ fn image() -> Op {
     Op::new(HttpMethod::Get, "/v1/images/{name}", "showImage", "follow", "What is known of an image", "Size, format, hash and variants.")
         .param(id("name", "image"))
         .answer(200, "The image.", json::<Image>(examples::image()), &[])
-        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
+        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::Storage])
 }
 
 fn job() -> Op {
@@ -55,7 +57,7 @@ fn job() -> Op {
         .params([if_none_match()])
         .answer(200, "The job as it is now.", json::<Job>(examples::job(true)), &[ETAG, CACHE_STATE])
         .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
-        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal])
+        .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::Storage])
 }
 
 fn original(method: HttpMethod) -> Op {
@@ -68,6 +70,7 @@ fn original(method: HttpMethod) -> Op {
         Code::Gone,
         Code::BadOption,
         Code::Internal,
+        Code::Storage,
     ])
 }
 
@@ -82,7 +85,7 @@ fn variant(method: HttpMethod) -> Op {
     let waiting = if is_get { json::<Job>(examples::job(false)).into() } else { Vec::new() };
     served(op, &method, &["image/jpeg", "image/png", "image/webp"])
         .answer(202, "In work.", waiting, &[RETRY_AFTER, CACHE_NEVER])
-        .problems(&[Code::NotFound, Code::Gone, Code::BadOption, Code::Internal])
+        .problems(&[Code::NotFound, Code::Gone, Code::BadOption, Code::Internal, Code::Storage])
         .task_problems(410, &[TaskCode::Cancelled])
         .task_problems(
             422,

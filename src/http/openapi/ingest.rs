@@ -40,6 +40,7 @@ const ANY_BODY: &[Code] = &[
     Code::QueueFull,
     Code::ShuttingDown,
     Code::DiskFull,
+    Code::Storage,
 ];
 
 /// What forms add.
@@ -158,7 +159,8 @@ fn headers() -> [Parameter; 3] {
 
 fn idempotency_key() -> Parameter {
     let what = "The same key with the same files and options gets the first answer again; with others, 409.";
-    let schema = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).pattern(Some(r"^[\t -~]*[!#-~][\t -~]*$"));
+    let schema =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).pattern(Some(r"^[\t -~]*[!#-~][\t -~]*$"));
     parameter(ParameterIn::Header, "Idempotency-Key", what, schema, Some("order-4711".into()))
 }
 

@@ -19,8 +19,11 @@ use super::{
     operation::{CACHE_STATE, ETAG, HeaderDoc, Op, id, if_none_match, json, parameter, string},
 };
 
-const LINK: HeaderDoc =
-    ("Link", "The next part, when there is one (RFC 8288).", "<http://localhost:8080/v1/uploads?limit=50&cursor=AZjA3gAAcACAAAAAAAAA_w>; rel=\"next\"");
+const LINK: HeaderDoc = (
+    "Link",
+    "The next part, when there is one (RFC 8288).",
+    "<http://localhost:8080/v1/uploads?limit=50&cursor=AZjA3gAAcACAAAAAAAAA_w>; rel=\"next\"",
+);
 
 const CURSOR: &str = "AZjA3gAAcACAAAAAAAAA_w";
 
@@ -28,12 +31,34 @@ pub(super) fn operations() -> Vec<Op> {
     let states: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
     let status = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(states));
     vec![
-        list::<UploadList>("/v1/uploads", "listUploads", "Uploads, newest first", json!({ "uploads": [examples::upload(true)], "next_cursor": CURSOR })),
-        list::<ImageList>("/v1/images", "listImages", "Images, newest first", json!({ "images": [examples::image()], "next_cursor": null })),
+        list::<UploadList>(
+            "/v1/uploads",
+            "listUploads",
+            "Uploads, newest first",
+            json!({ "uploads": [examples::upload(true)], "next_cursor": CURSOR }),
+        ),
+        list::<ImageList>(
+            "/v1/images",
+            "listImages",
+            "Images, newest first",
+            json!({ "images": [examples::image()], "next_cursor": null }),
+        ),
         list::<JobList>("/v1/jobs", "listJobs", "Jobs, newest first", json!({ "jobs": [examples::job(true)], "next_cursor": null }))
             .param(parameter(ParameterIn::Query, "status", "Only jobs in this state.", status, None)),
-        delete("/v1/uploads/{id}", "deleteUpload", "id", "upload", "Its images, results, jobs, and originals no other upload shares; what waits or runs is cancelled."),
-        delete("/v1/images/{name}", "deleteImage", "name", "image", "Its results and job, and the original if no other image shares it; with the last image its upload goes, too."),
+        delete(
+            "/v1/uploads/{id}",
+            "deleteUpload",
+            "id",
+            "upload",
+            "Its images, results, jobs, and originals no other upload shares; what waits or runs is cancelled.",
+        ),
+        delete(
+            "/v1/images/{name}",
+            "deleteImage",
+            "name",
+            "image",
+            "Its results and job, and the original if no other image shares it; with the last image its upload goes, too.",
+        ),
     ]
 }
 

@@ -1,12 +1,15 @@
 //! What every endpoint that takes a body does first: refuse cheaply, then stage what comes, and let refusals arrive.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
+use futures_util::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{Code, Refusal},
-    http::{App, Place, body, client, form, problem::Problem},
+    http::{App, Place, body, client, form, problem::Problem, room::DiskClaim},
     ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
 };
 
@@ -44,12 +47,14 @@ struct Admission {
 /// Dropped at any point it leaves no file.
 pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>) -> Result<Intake, Problem> {
     let (head, body) = request.into_parts();
-    let mut body = body::stream(body, site.pace);
+    let claim = DiskClaim::new(site);
+    let mut body = counted(body::stream(body, site.pace), &claim);
     let admission = admit(site, &head)?;
     let idempotency_key = idempotency_key(&head.headers)?;
     let fields = query_pairs(&head.uri)?;
     // What the query says wrongly need not wait for the body.
     form::read(&fields, &site.presets, None)?;
+    claim.declare(declared_bytes(&head.headers)).await?;
     let mut form = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
     form.fields.extend(fields);
     Ok(Intake { files: form.files, fields: form.fields, idempotency_key, _admission: admission })
@@ -61,6 +66,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let key = key
         .ok_or_else(|| Problem::new(Code::BadRequest, format!("Idempotency-Key must be 1 to {MAX_KEY_BYTES} visible ASCII characters")))?;
     Ok(Some(key.to_owned()))
+}
+
+/// The body, whose bytes are told to the claim as they come.
+fn counted(body: BodyStream, claim: &Arc<DiskClaim>) -> BodyStream {
+    let claim = Arc::clone(claim);
+    Box::pin(body.inspect_ok(move |chunk| claim.arrived(chunk.len())))
+}
+
+fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
 }
 
 /// What can be told without the body.
@@ -78,9 +93,8 @@ fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
             format!("{} jobs are waiting, limit is {}", site.queue.queued(), site.queue.max_queued_jobs()),
         ));
     }
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     let limit = site.limits.max_request_bytes;
-    if let Some(bytes) = declared.filter(|bytes| *bytes > limit) {
+    if let Some(bytes) = declared_bytes(headers).filter(|bytes| *bytes > limit) {
         let detail = format!("the request has {bytes} bytes, limit is {limit}");
         return Err(Refusal::over(Code::TooLarge, detail, limit, Some(bytes)).into());
     }
@@ -103,10 +117,6 @@ fn admit(site: &App, head: &Parts) -> Result<Admission, Problem> {
 }
 
 async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut BodyStream, raw_name: Option<&str>) -> Result<Form, Problem> {
-    if let Some(free) = site.free_disk_bytes().await.filter(|free| *free < site.disk_reserve_bytes) {
-        tracing::warn!(free_bytes = free, reserve_bytes = site.disk_reserve_bytes, "refusing uploads, the disk is nearly full");
-        return Err(Problem::new(Code::DiskFull, "the disk's reserve is reached"));
-    }
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let essence = content_type.and_then(ingest::essence);
     if method == Method::POST && essence.as_deref() == Some("multipart/form-data") {

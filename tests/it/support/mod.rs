@@ -2,6 +2,7 @@
 //!
 //! Invariant: a server that was started is ended by `finish`, which fails on leftover jobs, leases, staged files and orphaned blobs.
 
+pub(crate) mod faults;
 pub(crate) mod pictures;
 pub(crate) mod process;
 pub(crate) mod wire;
@@ -21,7 +22,7 @@ use pixmill::{
     clock::{Clock, SystemClock},
     config::{Config, Settings},
     http::Bound,
-    store::{BlobStore, LocalStore},
+    store::{BlobStore, Disk, LocalStore},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -100,10 +101,15 @@ impl Server {
 
     /// A server on a folder that may hold something already.
     pub(crate) async fn on(data: TempDir, tune: impl FnOnce(&mut Settings)) -> Self {
+        Self::on_disk(data, Disk::default(), tune).await
+    }
+
+    /// A server on a folder whose disk may fail.
+    pub(crate) async fn on_disk(data: TempDir, disk: Disk, tune: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = small(data.path());
         tune(&mut settings);
         let config = Config::resolve(settings).expect("settings are valid");
-        let app = App::start(&config).await.expect("starts");
+        let app = App::start_on(&config, disk).await.expect("starts");
         let Bound::Tcp(address) = *app.address() else { panic!("listens on {}", app.address()) };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async {

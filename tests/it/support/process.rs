@@ -15,7 +15,20 @@ use super::DEADLINE;
 
 /// A command for the binary with none of our environment's settings, in a folder without a configuration file.
 pub(crate) fn pixmill(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pixmill"));
+    started_by(&[], folder)
+}
+
+/// The same, started by another program, which is given as a command line.
+fn started_by(program: &[&str], folder: &Path) -> Command {
+    let pixmill = env!("CARGO_BIN_EXE_pixmill");
+    let mut command = match program {
+        [] => Command::new(pixmill),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(pixmill);
+            command
+        }
+    };
     command.current_dir(folder).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PIXMILL_") {
@@ -28,6 +41,8 @@ pub(crate) fn pixmill(folder: &Path) -> Command {
 /// The service as its own process. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
+    /// The service is a child of the child.
+    is_traced: bool,
     pub(crate) address: SocketAddr,
     log: PathBuf,
 }
@@ -35,9 +50,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `serve` on `folder/data` and waits for the line that says the address.
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
+        Self::start_by(&[], folder, more)
+    }
+
+    /// The same, under a tracer such as `strace -f`.
+    pub(crate) fn start_by(tracer: &[&str], folder: &Path, more: &[&str]) -> Self {
         let log = folder.join("log.jsonl");
         let errors = std::fs::File::options().create(true).append(true).open(&log).expect("a log file");
-        let mut child = pixmill(folder)
+        let mut child = started_by(tracer, folder)
             .args(["--listen", "127.0.0.1:0", "--data-dir", "data", "--workers", "2", "--memory-budget", "256MiB"])
             .args(["--disk-reserve-bytes", "0", "--log-format", "json"])
             .args(more)
@@ -59,11 +79,18 @@ impl Process {
             .and_then(|url| url.split_once("://"))
             .unwrap_or_else(|| panic!("the first line says the address: {line}"));
         let address = address.parse().expect("an address");
-        Self { child, address, log }
+        Self { child, is_traced: !tracer.is_empty(), address, log }
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.traced().unwrap_or_else(|| Pid::from_child(&self.child))
+    }
+
+    /// The service, where a tracer stands between.
+    fn traced(&self) -> Option<Pid> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok().filter(|_| self.is_traced)?;
+        children.split_whitespace().next()?.parse().ok().and_then(Pid::from_raw)
     }
 
     /// `kill -9`, and gone when this returns.
@@ -108,6 +135,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(traced) = self.traced() {
+            let _ = kill_process(traced, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
