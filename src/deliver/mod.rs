@@ -201,7 +201,14 @@ mod tests {
         let id = |n| uuid::Uuid::from_u128(n);
         let (gone, other) = (ImageId::from_uuid(id(1)), ImageId::from_uuid(id(2)));
         let name: VariantName = "v".parse().expect("a name");
-        let entry = Servable { blob: BlobId::from_uuid(id(3)), bytes: 1, etag: etag(&[0; 32]), format: "png".into(), filename: None };
+        let entry = Servable {
+            blob: BlobId::from_uuid(id(3)),
+            bytes: 1,
+            sha256: [0; 32],
+            etag: etag(&[0; 32]),
+            format: "png".into(),
+            filename: None,
+        };
         let keys = [Key::Original(gone), Key::Variant(gone, name.clone()), Key::Original(other)];
         for key in &keys {
             deliver.remember(key.clone(), entry.clone(), 0);

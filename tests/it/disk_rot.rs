@@ -54,11 +54,11 @@ async fn a_flipped_bit_is_not_served_as_good() {
             let answer = server.get(url).await;
             assert_eq!((answer.status, sha256_hex(&answer.body)), (200, sha256_hex(&file)), "mended, it is served again");
         }
-        // Another length is damage, too.
+        // Bytes of another length are not the stored ones either, and as good as gone.
         let mut longer = file.clone();
         longer.push(0);
         std::fs::write(&path, &longer).expect("written");
-        assert_eq!(server.get(url).await.problem(500, "internal")["detail"].as_str().map(|d| d.contains("damaged")), Some(true));
+        assert_eq!(server.get(url).await.problem(500, "internal")["detail"].as_str().map(|d| d.contains("missing")), Some(true));
         std::fs::write(&path, &file).expect("written");
         // A variant is bytes like any other.
         let variant = upload["images"][0]["variants"][0]["url"].as_str().expect("a url");

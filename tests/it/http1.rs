@@ -30,26 +30,26 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
     text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok()).collect()
 }
 
-const NEXT: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const NEXT: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_can_be_read_two_ways_are_refused_and_nothing_behind_them_is_read() {
     let server = Server::start().await;
     for (fields, body, hint) in [
-        ("Host: x\r\nContent-Length: -1", "", "Content-Length"),
-        ("Host: x\r\nContent-Length: five", "hello", "Content-Length"),
-        ("Host: x\r\nContent-Length: 9223372036854775808", "", "Content-Length"),
-        ("Host: x\r\nContent-Length: 5\r\nContent-Length: 6", "hello", "different"),
-        ("Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n", "both"),
-        ("Host: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\n", "both"),
-        ("Host: x\r\nTransfer-Encoding: xchunked", "0\r\n\r\n", "Transfer-Encoding"),
-        ("Host: x\r\nTransfer-Encoding: chunked, chunked", "0\r\n\r\n", "Transfer-Encoding"),
-        ("Host: x\r\nTransfer-Encoding: chunked\x0b", "0\r\n\r\n", ""),
-        ("Host: x\r\nTransfer-Encoding : chunked", "0\r\n\r\n", ""),
-        ("X-Host: x", "", "no Host"),
-        ("Host: x\r\nHost: x", "", "Host"),
-        ("Host: x\r\nX: a\r\n b", "", ""),
-        ("Host: x\r\nX: \x01", "", ""),
+        ("Host: localhost\r\nContent-Length: -1", "", "Content-Length"),
+        ("Host: localhost\r\nContent-Length: five", "hello", "Content-Length"),
+        ("Host: localhost\r\nContent-Length: 9223372036854775808", "", "Content-Length"),
+        ("Host: localhost\r\nContent-Length: 5\r\nContent-Length: 6", "hello", "different"),
+        ("Host: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n", "both"),
+        ("Host: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "0\r\n\r\n", "both"),
+        ("Host: localhost\r\nTransfer-Encoding: xchunked", "0\r\n\r\n", "Transfer-Encoding"),
+        ("Host: localhost\r\nTransfer-Encoding: chunked, chunked", "0\r\n\r\n", "Transfer-Encoding"),
+        ("Host: localhost\r\nTransfer-Encoding: chunked\x0b", "0\r\n\r\n", ""),
+        ("Host: localhost\r\nTransfer-Encoding : chunked", "0\r\n\r\n", ""),
+        ("X-Host: localhost", "", "no Host"),
+        ("Host: localhost\r\nHost: localhost", "", "Host"),
+        ("Host: localhost\r\nX: a\r\n b", "", ""),
+        ("Host: localhost\r\nX: \x01", "", ""),
     ] {
         let request = format!("PUT /v1/images/a.jpg HTTP/1.1\r\n{fields}\r\n\r\n{body}{NEXT}");
         let all = raw(&server, request.as_bytes()).await;
@@ -61,11 +61,11 @@ async fn heads_that_can_be_read_two_ways_are_refused_and_nothing_behind_them_is_
         assert!(!answer.header("x-request-id").is_empty() && !answer.header("date").is_empty());
     }
     // In its turn, behind a good one.
-    let all = raw(&server, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n").await;
+    let all = raw(&server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\n\r\n").await;
     assert_eq!(statuses(&all), [200, 400]);
     // What stands behind a body of known length is another request, and garbage is no request.
     let photo = pictures::small_jpeg(1);
-    let first = format!("PUT /v1/images/a.jpg HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", photo.len());
+    let first = format!("PUT /v1/images/a.jpg HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", photo.len());
     let all = raw(&server, &[first.as_bytes(), &photo, b"\x00\x01garbage\r\n\r\n"].concat()).await;
     assert_eq!(statuses(&all), [202, 400]);
     // A target in absolute form is fine, and so is HTTP/1.0 without a host.
@@ -94,7 +94,8 @@ async fn broken_chunks_are_refused_and_store_nothing() {
         ("endless trailers", behind(&format!("0\r\nX: {}\r\n\r\n", "x".repeat(64 << 10)))),
     ] {
         let request =
-            [&b"PUT /v1/images/a.jpg HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"[..], &body, NEXT.as_bytes()].concat();
+            [&b"PUT /v1/images/a.jpg HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"[..], &body, NEXT.as_bytes()]
+                .concat();
         let all = raw(&server, &request).await;
         assert_eq!(statuses(&all), [400], "{what}: {}", String::from_utf8_lossy(&all));
         answer_of(&all).expect("an answer").problem(400, "bad_request");
@@ -111,9 +112,9 @@ async fn heads_that_are_too_large_are_told_so() {
     let server = Server::start().await;
     let many: String = (0..150).map(|n| format!("X-{n}: y\r\n")).collect();
     for (what, head) in [
-        ("one field", format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(100_000))),
-        ("many fields", format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n")),
-        ("the target", format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "y".repeat(100_000))),
+        ("one field", format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "y".repeat(100_000))),
+        ("many fields", format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{many}\r\n")),
+        ("the target", format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "y".repeat(100_000))),
     ] {
         let all = raw(&server, head.as_bytes()).await;
         let answer = answer_of(&all).unwrap_or_else(|| panic!("{what}: no answer"));
@@ -253,7 +254,7 @@ async fn refusals_without_a_rest_keep_the_connection() {
     let server = Server::start().await;
     let mut wire = Wire::open(server.address).await;
     for _ in 0..3 {
-        wire.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        wire.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         let bytes = wire.read_until(b"}").await;
         let answer = answer_of(&bytes).expect("an answer");
         answer.problem(404, "not_found");

@@ -153,7 +153,7 @@ async fn each_client_has_its_places() {
     first.write(&head("PUT", "/v1/images/a.jpg", &[&length, "Expect: 100-continue"])).await;
     first.read_until(b"100 Continue\r\n\r\n").await;
     let mut second = Wire::open(server.address).await;
-    let again = format!("PUT /v1/images/a.jpg HTTP/1.1\r\nHost: x\r\n{length}\r\nExpect: 100-continue\r\n\r\n");
+    let again = format!("PUT /v1/images/a.jpg HTTP/1.1\r\nHost: localhost\r\n{length}\r\nExpect: 100-continue\r\n\r\n");
     second.write(again.as_bytes()).await;
     answer_of(&second.read_until(b"}").await).expect("an answer").problem(429, "rate_limited");
     // Both places are taken, and a third connection is told so.

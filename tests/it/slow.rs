@@ -82,7 +82,7 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
     let server = Server::with(|s| s.idle_timeout = time("400ms")).await;
     let begun = Instant::now();
     let mut idle = Wire::open(server.address).await;
-    idle.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    idle.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     let photo = pictures::small_jpeg(1);
     let mut busy = Wire::open(server.address).await;
     busy.write(&head("PUT", "/v1/images/a.jpg", &[&format!("Content-Length: {}", photo.len())])).await;
