@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pixmill::ingest::{boundary, display_name, parse_disposition};
+use pixmill_fuzz::ingest::{boundary, display_name, parse_disposition};
 
 /// As RFC 9110 writes a quoted string.
 fn quoted(text: &str) -> String {

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pixmill::ingest::{
+use pixmill_fuzz::ingest::{
     display_name, parse_disposition,
     parser::{Event, Fault, MAX_HEAD_BYTES, MAX_HEADERS, PushParser},
 };
