@@ -35,6 +35,9 @@ const LEASE: Duration = Duration::from_secs(60);
 /// A job whose worker died more often than this is taken for the cause and fails.
 const MAX_CRASHES: u32 = 3;
 
+/// The catalog's connections, a few of those for blocking work, upkeep: without these nothing works.
+const OTHER_THREADS: usize = 8;
+
 /// A service that is ready to serve: recovered, bound, not yet accepting.
 pub struct App {
     listener: Listener,
@@ -268,6 +271,30 @@ fn connections_for(wanted: u32, descriptors: u64) -> u32 {
         warn!(wanted, fits, descriptors, "serving fewer connections at once than configured: the limit on open files is low");
     }
     fits
+}
+
+/// Whether the threads of the service can be started: tokio panics when it cannot start one, and a limit that is too low is
+/// better told in words. To be called before there is a runtime.
+///
+/// # Errors
+/// When they cannot; the text says how many are needed and what to raise.
+pub fn check_threads(workers: u32) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = cores + workers as usize + OTHER_THREADS;
+    can_start(threads).with_context(|| format!("cannot start {threads} threads; raise the limit on processes (ulimit -u, pids.max)"))
+}
+
+/// Starts so many threads at once and lets them end.
+fn can_start(threads: usize) -> std::io::Result<()> {
+    let gate = std::sync::RwLock::new(());
+    let closed = gate.write();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || drop(gate.read()))?;
+        }
+        drop(closed);
+        Ok(())
+    })
 }
 
 /// Takes the data folder for this process. The lock goes with the process, however it ends.

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 use pixmill::{
-    app::App,
+    app::{self, App},
     cli::{Cli, Command, greeting},
     config::{Config, LogFormat},
     http, telemetry,
@@ -41,6 +41,7 @@ fn start() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::start_logging(config.log_format == LogFormat::Json, &config.log).map_err(anyhow::Error::msg)?;
+    app::check_threads(config.pool.workers)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("pixmill-io")

@@ -145,6 +145,10 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     guard_headers(&mut answer);
     if status == StatusCode::NOT_MODIFIED {
+        if method == Method::HEAD {
+            // hyper would say 0, the length of what it sends; it is the length of what a GET would (RFC 9110, section 8.6).
+            answer.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+        }
         return Ok(Some((status, answer).into_response()));
     }
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(&servable.format)));
