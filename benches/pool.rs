@@ -25,10 +25,6 @@ use tokio::{
     task::JoinSet,
 };
 
-/// As in the service.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Pieces of work in one round.
 const PIECES: usize = 32;
 /// Between two questions.
@@ -227,6 +223,8 @@ fn row(name: &str, seen: &mut Seen) {
 }
 
 fn pool(criterion: &mut Criterion) {
+    // As in the service.
+    let _ = pixmill::heap::bound();
     let bench = Bench::new();
     let mut rows = vec![("idle", bench.idle())];
     let mut group = criterion.benchmark_group("pool");

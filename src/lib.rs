@@ -12,6 +12,7 @@ pub mod deliver;
 pub mod domain;
 pub mod erase;
 pub mod follow;
+pub mod heap;
 pub mod http;
 pub mod ingest;
 pub mod queue;

@@ -7,18 +7,16 @@ use pixmill::{
     app::{self, App},
     cli::{Cli, Command, greeting},
     config::{Config, LogFormat},
-    http, telemetry,
+    heap, http, telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Freed memory goes back to the system after a burst, and threads do not each keep an arena: see `docs/decisions`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Threads for blocking file work: enough to keep a disk's queue full, few enough to bound their stacks.
 const MAX_BLOCKING_THREADS: usize = 64;
 
 fn main() -> ExitCode {
+    // Where there are no such bounds (not glibc) the service runs all the same.
+    let _ = heap::bound();
     match start() {
         Ok(code) => code,
         Err(error) => {

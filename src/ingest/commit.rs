@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use image_pipeline::{Limits, PIPELINE_VERSION, Plan, Spec, plan};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,10 @@ use crate::{
 };
 
 use super::{FileOutcome, StagedFile, sniff::refusal_of};
+
+/// Files of one request that are made durable at once: each holds a blocking thread and a descriptor meanwhile, and a disk's
+/// queue is full with fewer.
+const PERSISTED_AT_ONCE: usize = 8;
 
 /// One variant the client asked for.
 #[derive(Clone, Debug)]
@@ -153,7 +157,9 @@ impl Parts {
             images.push(self.new_image(&request, &p, now));
             staged.push(self.store.persist(p.blob, p.file.staged));
         }
-        if let Some(failure) = join_all(staged).await.into_iter().find_map(Result::err) {
+        // To the end of all, also after a failure: none may become a blob once those that are there are dropped.
+        let stored: Vec<_> = stream::iter(staged).buffer_unordered(PERSISTED_AT_ONCE).collect().await;
+        if let Some(failure) = stored.into_iter().find_map(Result::err) {
             self.drop_blobs(&blobs).await;
             return Err(failure.into());
         }

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
     ("telemetry", &[]),
+    ("heap", &[]),
     ("store", &["domain"]),
     ("catalog", &["domain", "clock"]),
     ("compute", &[]),
