@@ -18,10 +18,16 @@ def slowhttptest(c, *arguments):
     if not shutil.which("slowhttptest"):
         raise Skip("slowhttptest is not installed (Debian: slowhttptest)")
     out = c.yard / "tmp" / "slow"
+    begun = time.monotonic()
     subprocess.run(["slowhttptest", *map(str, arguments), "-g", "-o", str(out), "-v", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    # It ends as soon as no connection is left, and writes a row every few seconds only: the last one may be from before.
+    most_s = arguments[arguments.index("-l") + 1]
+    ended_s = time.monotonic() - begun
     rows = [{k: int(v) for k, v in row.items()} for row in csv.DictReader(open(f"{out}.csv", encoding="ascii"))]
     for name in (f"{out}.csv", f"{out}.html"):
         os.unlink(name)
+    if ended_s < most_s - 1 and rows[-1]["Connected"]:
+        rows.append({**rows[-1], "Seconds": round(ended_s), "Connected": 0, "Closed": rows[-1]["Closed"] + rows[-1]["Connected"]})
     return rows
 
 

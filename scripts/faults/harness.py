@@ -111,6 +111,10 @@ class Context(Measuring):
         for _ in range(6):
             begun = time.monotonic()
             answer = self.upload()
+            if answer.status == 503 and took:
+                # A case with room for few jobs, on a machine that is busy with others.
+                self.quiet()
+                answer = self.upload()
             took.append(time.monotonic() - begun)
             if answer.status != 202:
                 raise RuntimeError(f"the first upload was answered {answer} {answer.body[:200]!r}")
