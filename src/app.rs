@@ -281,20 +281,8 @@ fn connections_for(wanted: u32, descriptors: u64) -> u32 {
 pub fn check_threads(workers: u32) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let threads = cores + workers as usize + OTHER_THREADS;
-    can_start(threads).with_context(|| format!("cannot start {threads} threads; raise the limit on processes (ulimit -u, pids.max)"))
-}
-
-/// Starts so many threads at once and lets them end.
-fn can_start(threads: usize) -> std::io::Result<()> {
-    let gate = std::sync::RwLock::new(());
-    let closed = gate.write();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || drop(gate.read()))?;
-        }
-        drop(closed);
-        Ok(())
-    })
+    compute::can_start(threads)
+        .with_context(|| format!("cannot start {threads} threads; raise the limit on processes (ulimit -u, pids.max)"))
 }
 
 /// Takes the data folder for this process. The lock goes with the process, however it ends.

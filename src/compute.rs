@@ -298,6 +298,22 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "no text".to_owned())
 }
 
+/// Starts so many threads at once and lets them end.
+///
+/// # Errors
+/// When the system gives fewer.
+pub fn can_start(threads: usize) -> std::io::Result<()> {
+    let gate = std::sync::RwLock::new(());
+    let closed = gate.write();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, || drop(gate.read()))?;
+        }
+        drop(closed);
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
