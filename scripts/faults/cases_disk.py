@@ -51,11 +51,14 @@ class Inject:
         for path in only:
             self.command += ["-P", str(path)]
         self.pid = c.server.pid
+        self.server = c.server
 
     def __enter__(self):
         self.process = subprocess.Popen([*self.command, "-p", str(self.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 10
         while not self.attached():
+            if self.server.process.poll() is not None:
+                return self  # Killed by what was injected, before the last thread was seen to be traced.
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise Skip(f"strace cannot attach: {self.process.stderr.read().decode(errors='replace')[:200]}")
             time.sleep(0.01)

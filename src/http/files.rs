@@ -145,11 +145,10 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     guard_headers(&mut answer);
     if status == StatusCode::NOT_MODIFIED {
-        if method == Method::HEAD {
-            // hyper would say 0, the length of what it sends; it is the length of what a GET would (RFC 9110, section 8.6).
-            answer.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
-        }
-        return Ok(Some((status, answer).into_response()));
+        // Of a known length, an answer to HEAD would say that its length is 0, which is said of the file, and not to GET.
+        return Ok(Some(
+            (status, answer, Body::from_stream(futures_util::stream::empty::<std::io::Result<bytes::Bytes>>())).into_response(),
+        ));
     }
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(&servable.format)));
     let name = servable.filename.as_deref().unwrap_or("image");
