@@ -15,7 +15,7 @@ mod wire;
 use std::{
     net::IpAddr,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -38,7 +38,7 @@ use tracing::{debug, warn};
 use crate::domain::Code;
 
 use super::{peer::Peer, problem};
-use listen::Stream;
+use listen::{Abandon, Stream};
 use pulse::{Bounds, Pulse, Verdict, Watch};
 use wire::Wire;
 
@@ -262,7 +262,7 @@ async fn first_words<S: AsyncRead + Unpin>(mut stream: S) -> Option<(S, Version,
 /// Requests and answers until one side ends it.
 async fn converse<S>(stream: S, version: Version, replay: Bytes, peer: Peer, shared: &Shared)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Abandon + Unpin + Send + 'static,
 {
     let pulse = Arc::new(Pulse::new());
     let wire = Wire::new(stream, version, replay, Arc::clone(&pulse));
@@ -309,6 +309,7 @@ where
                 },
                 verdict @ (Verdict::SlowHead | Verdict::SlowReader) => {
                     debug!(?verdict, "closing a slow connection");
+                    pulse.is_given_up.store(true, Relaxed);
                     return;
                 }
             },

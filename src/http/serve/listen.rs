@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use socket2::SockRef;
@@ -16,6 +17,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
+
+use tokio_rustls::server::TlsStream;
 
 use crate::http::peer::Peer;
 
@@ -159,6 +162,27 @@ macro_rules! either {
             }
         }
     };
+}
+
+/// What can be closed without sending what it still holds.
+pub(super) trait Abandon {
+    /// Closing throws away what is unsent and resets the connection: a peer that does not read would keep it in the kernel.
+    fn abandon(&self);
+}
+
+impl Abandon for Stream {
+    fn abandon(&self) {
+        if let Self::Tcp(stream) = self {
+            // At worst it is closed politely.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl<S: Abandon> Abandon for TlsStream<S> {
+    fn abandon(&self) {
+        self.get_ref().0.abandon();
+    }
 }
 
 impl AsyncRead for Stream {

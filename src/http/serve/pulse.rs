@@ -70,6 +70,8 @@ pub(super) struct Pulse {
     pub(super) is_blocked: AtomicBool,
     /// Whether only what still comes is read and dropped, which has bounds of its own.
     pub(super) is_lingering: AtomicBool,
+    /// Whether what is unsent shall be thrown away when the connection closes.
+    pub(super) is_given_up: AtomicBool,
     /// Bytes the peer's side has taken.
     pub(super) sent_bytes: AtomicU64,
     /// Requests whose answer has not ended.
@@ -86,6 +88,7 @@ impl Pulse {
             idle: Mark::default(),
             is_blocked: AtomicBool::new(false),
             is_lingering: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
             sent_bytes: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             waiting_for_peer: AtomicU32::new(0),
@@ -151,7 +154,8 @@ impl Watch {
         // Behind a request in flight the rest of the next head is not read: no fault of the client.
         let (head, idle) = (pulse.head.at(), pulse.idle.at());
         if let (Some(head), Some(idle)) = (head, idle)
-            && over(Some(head.max(idle)), bounds.head)
+            // At the last look within the time, not at the first behind it.
+            && over(Some(head.max(idle)), bounds.head.saturating_sub(bounds.tick()))
         {
             return Verdict::SlowHead;
         }

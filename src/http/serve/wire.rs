@@ -25,6 +25,7 @@ use crate::{domain::Code, http::problem};
 use super::{
     frames::Frames,
     framing::{Fault, Framing},
+    listen::Abandon,
     pulse::Pulse,
 };
 
@@ -38,7 +39,7 @@ const DROPPED_AT_ONCE: usize = 16 << 10;
 const DROPS_IN_A_ROW: usize = 16;
 
 /// A stream between socket and parser.
-pub(super) struct Wire<S> {
+pub(super) struct Wire<S: Abandon> {
     stream: S,
     pulse: Arc<Pulse>,
     /// What was read to learn the protocol.
@@ -66,7 +67,15 @@ struct Linger {
     idle: Pin<Box<Sleep>>,
 }
 
-impl<S> Wire<S> {
+impl<S: Abandon> Drop for Wire<S> {
+    fn drop(&mut self) {
+        if self.pulse.is_given_up.load(Relaxed) {
+            self.stream.abandon();
+        }
+    }
+}
+
+impl<S: Abandon> Wire<S> {
     /// `replay` was read from the stream already.
     pub(super) fn new(stream: S, version: Version, replay: Bytes, pulse: Arc<Pulse>) -> Self {
         let inbound = match version {
@@ -129,7 +138,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Wire<S> {
+impl<S: AsyncWrite + Abandon + Unpin> Wire<S> {
     /// Writes what is left of our own answer.
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.answer.has_remaining() {
@@ -150,7 +159,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Wire<S> {
+impl<S: AsyncRead + Abandon + Unpin> Wire<S> {
     /// Reads and drops; ready when the client has closed or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<()> {
         let mut space = [MaybeUninit::<u8>::uninit(); DROPPED_AT_ONCE];
@@ -186,7 +195,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + Abandon + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         if matches!(&wire.inbound, Inbound::Http1 { fault: Some(_), .. }) {
@@ -204,7 +213,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Abandon + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         ready!(wire.poll_answer(cx))?;
