@@ -1,6 +1,9 @@
 //! What a crash, a torn disk or somebody with `rm` left is put right while the service serves, or told in clear words.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use pixmill::{
     app::App,
@@ -9,6 +12,7 @@ use pixmill::{
     config::Config,
     domain::{BlobId, Timestamp},
     store::{BlobStore, LocalStore},
+    upkeep::Repair,
 };
 use serde_json::Value;
 
@@ -172,6 +176,54 @@ async fn a_start_finishes_deletions_and_spares_what_it_did_not_make() {
     server.get(&format!("/i/{}", text(&gone["images"][0], "id"))).await.problem(410, "gone");
     store.delete(ahead).await.expect("deleted");
     server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_their_catalog_are_refused_and_kept() {
+    let server = Server::start().await;
+    server.make(pictures::small_jpeg(8), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let (path, aside) = (data.path().join("catalog.db"), data.path().join("aside"));
+    std::fs::rename(&path, &aside).expect("moved");
+    // None, again none, and one that was begun and never written.
+    for round in 0..3 {
+        if round == 2 {
+            std::fs::write(&path, b"").expect("written");
+        }
+        let refused = match App::start(&Config::resolve(small(data.path())).expect("valid")).await {
+            Ok(_) => panic!("starts without the catalog of its files"),
+            Err(error) => format!("{error:#}"),
+        };
+        for part in [path.to_str(), data.path().join("blobs").to_str(), Some("restore the catalog")] {
+            assert!(refused.contains(part.expect("UTF-8")), "{refused}");
+        }
+        assert_eq!(files_below(&data.path().join("blobs")).len(), 2);
+    }
+    std::fs::rename(&aside, &path).expect("restored");
+    let server = Server::on(data, |_| ()).await;
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_older_than_the_files_costs_none_of_them() {
+    let server = Server::start().await;
+    server.make(pictures::small_jpeg(9), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let store = Arc::new(LocalStore::open(data.path().join("blobs")).expect("opens"));
+    let catalog = Arc::new(SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens"));
+    let before = Timestamp::from_millis(SystemClock.now().as_millis() - 1);
+    for _ in 0..17 {
+        store.put(BlobId::from_uuid(RandomIds.new_id(before)), b"came later".as_slice().into()).await.expect("stored");
+    }
+    let repair = || Repair::new(store.clone(), catalog.clone(), SystemClock.now()).run();
+    repair().await;
+    assert_eq!(store.list().await.expect("lists").len(), 2 + 17, "none is removed");
+    // Few are leftovers, and go.
+    let one = file_of(data.path(), b"came later");
+    std::fs::remove_file(one).expect("removed");
+    repair().await;
+    assert_eq!(store.list().await.expect("lists").len(), 2);
+    catalog.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
