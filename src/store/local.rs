@@ -146,7 +146,7 @@ impl BlobStore for LocalStore {
             let mut rest = Rest { file: Arc::new(file), range: range.unwrap_or(0..total_bytes) };
             if rest.range.start > rest.range.end || rest.range.end > total_bytes {
                 let text = format!("range {:?} lies outside of a blob of {total_bytes} bytes", rest.range);
-                return Err(io::Error::new(ErrorKind::InvalidInput, text).into());
+                return Err(StoreError::Damaged(id, text));
             }
             let first = rest.next_piece()?;
             Ok((total_bytes, first, rest))
