@@ -85,9 +85,9 @@ impl Repair {
 
     /// Files of dead blobs, then their rows.
     async fn dead(&self) -> Result<usize, RepairError> {
-        let mut removed = 0;
+        let (mut removed, mut after) = (0, None);
         loop {
-            let dead = self.catalog.dead_blobs(BATCH).await?;
+            let dead = self.catalog.dead_blobs(after, BATCH).await?;
             let mut gone = Vec::with_capacity(dead.len());
             for blob in &dead {
                 match self.store.delete(*blob).await {
@@ -97,8 +97,9 @@ impl Repair {
             }
             self.catalog.purge_blobs(&gone).await?;
             removed += gone.len();
-            // Those that stay would be given again and again.
-            if dead.len() < BATCH as usize || gone.len() < dead.len() {
+            // What could not be removed is gone past, and tried again at the next start.
+            after = dead.last().copied();
+            if dead.len() < BATCH as usize {
                 return Ok(removed);
             }
             tokio::time::sleep(PAUSE).await;
