@@ -38,6 +38,11 @@ const MAX_CRASHES: u32 = 3;
 /// The catalog's connections, a few of those for blocking work, upkeep: without these nothing works.
 const OTHER_THREADS: usize = 8;
 
+/// The rows, below the data folder.
+const CATALOG: &str = "catalog.db";
+/// The stored files, below the data folder.
+const BLOBS: &str = "blobs";
+
 /// A service that is ready to serve: recovered, bound, not yet accepting.
 pub struct App {
     listener: Listener,
@@ -73,9 +78,10 @@ impl App {
         make_folder(&root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
         let lock = lock(&root)?;
         let (staging, staged_left) = StagingDir::open_on(root.join("staging"), disk.clone()).context("cannot use the staging folder")?;
-        let store = LocalStore::open_on(root.join("blobs"), disk).context("cannot use the blob folder")?;
+        let store = LocalStore::open_on(root.join(BLOBS), disk).context("cannot use the blob folder")?;
         store.try_out(&staging).with_context(|| format!("cannot store files below {}", root.display()))?;
-        let catalog = Arc::new(SqliteCatalog::open(&root.join("catalog.db")).await.context("cannot use the catalog")?);
+        refuse_files_without_a_catalog(&root, &store)?;
+        let catalog = Arc::new(SqliteCatalog::open(&root.join(CATALOG)).await.context("cannot use the catalog")?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // What carries an earlier time was made by an earlier process; see `upkeep::Repair`.
         let floor = clock.now();
@@ -204,8 +210,8 @@ impl App {
         let rate = NonZeroU64::new(bytes_per_second).context("the rate is 0 bytes a second, at least 1 is needed")?;
         let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
         let cannot = |what: &str| format!("cannot read the {what} in {}", root.display());
-        let store = LocalStore::open_to_read(root.join("blobs")).with_context(|| cannot("stored files"))?;
-        let catalog = SqliteCatalog::open_to_read(&root.join("catalog.db")).await.with_context(|| cannot("catalog"))?;
+        let store = LocalStore::open_to_read(root.join(BLOBS)).with_context(|| cannot("stored files"))?;
+        let catalog = SqliteCatalog::open_to_read(&root.join(CATALOG)).await.with_context(|| cannot("catalog"))?;
         upkeep::scrub(&catalog, &store, rate).await.with_context(|| cannot("catalog"))
     }
 
@@ -283,6 +289,30 @@ pub fn check_threads(workers: u32) -> anyhow::Result<()> {
     let threads = cores + workers as usize + OTHER_THREADS;
     compute::can_start(threads)
         .with_context(|| format!("cannot start {threads} threads; raise the limit on processes (ulimit -u, pids.max)"))
+}
+
+/// A catalog made now would know none of the files that are there, and the repair would take them all for leftovers. To be asked before one is
+/// made: a start that was refused must be refused again.
+///
+/// # Errors
+/// When there are stored files and no catalog.
+fn refuse_files_without_a_catalog(root: &Path, store: &LocalStore) -> anyhow::Result<()> {
+    let catalog = root.join(CATALOG);
+    // SQLite takes an empty file for a new catalog, too.
+    let is_there = match std::fs::metadata(&catalog) {
+        Ok(found) => found.len() > 0,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| format!("cannot look at the catalog {}", catalog.display())),
+    };
+    if !is_there && !store.is_empty().context("cannot look through the blob folder")? {
+        bail!(
+            "there is no catalog at {}, but {} holds stored files, which a new catalog would not know and the service would remove; \
+             restore the catalog, or move the files away",
+            catalog.display(),
+            root.join(BLOBS).display()
+        );
+    }
+    Ok(())
 }
 
 /// Takes the data folder for this process. The lock goes with the process, however it ends.

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod compute;
 pub mod config;
+pub mod copies;
 pub mod deliver;
 pub mod domain;
 pub mod erase;

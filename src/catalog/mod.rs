@@ -133,8 +133,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Forgets the oldest tombstones from before `before`, at most `limit`; returns how many those were.
     async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError>;
 
-    /// Some dead blobs, at most `limit`: what a crash left between a deletion and the removal of its files.
-    async fn dead_blobs(&self, limit: u32) -> Result<Vec<BlobId>, CatalogError>;
+    /// Dead blobs in the order of their ids, after `after`, at most `limit`: what a crash left between a deletion and the removal of its files.
+    async fn dead_blobs(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<BlobId>, CatalogError>;
 
     /// Forgets dead blobs, once their files are removed. Live ones are left alone.
     async fn purge_blobs(&self, of: &[BlobId]) -> Result<(), CatalogError>;

@@ -257,6 +257,8 @@ pub struct TaskFinished {
     pub surplus: Option<BlobId>,
     /// The blob that holds the very same bytes instead of `surplus`.
     pub kept: Option<BlobId>,
+    /// A result whose file was missing and that gave way to this one: what is left of its file may go, then its row.
+    pub dead: Option<BlobId>,
 }
 
 /// The end of a job.

@@ -172,7 +172,11 @@ impl Deliver {
     /// When the store fails, the blob is gone or not as long as it was, or it is found damaged before a byte was sent (always, when it fits one piece).
     pub async fn open(&self, servable: &Servable, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
         let whole = range.is_none();
-        let read = self.store.open(servable.blob, range).await?;
+        let read = match self.store.open(servable.blob, range).await {
+            // Cut short before the range's end.
+            Err(StoreError::Damaged(..)) => return Err(StoreError::NotFound(servable.blob)),
+            opened => opened?,
+        };
         if read.total_bytes != servable.bytes {
             // Cut short: what is left would go out under the wrong length and tag. For clients and for the repair that is as good as gone.
             return Err(StoreError::NotFound(servable.blob));

@@ -74,7 +74,15 @@ impl Problem {
     /// come back instead of being told that its request broke something.
     fn storage(cause: &dyn std::error::Error, doing: &str) -> Self {
         error!(error = %error_chain(cause), "{doing}");
-        Self::new(Code::Storage, "the disk cannot be used at the moment; nothing of this request was kept")
+        Self::new(Code::Storage, "the disk cannot be used at the moment")
+    }
+
+    /// Says, where the disk failed under an upload, that it may be sent again without a second thought.
+    fn with_nothing_kept(mut self) -> Self {
+        if self.code() == Code::Storage.as_str() {
+            self.0.detail.push_str("; nothing of this request was kept");
+        }
+        self
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -218,7 +226,7 @@ impl From<IngestError> for Problem {
                 Self::new(Code::DiskFull, "there is no room left to take this in")
             }
             IngestError::Io(cause) if is_out_of_descriptors(&cause) => Self::out_of_descriptors(),
-            IngestError::Io(_) => Self::storage(&error, "staging failed"),
+            IngestError::Io(_) => Self::storage(&error, "staging failed").with_nothing_kept(),
         }
     }
 }
@@ -230,7 +238,7 @@ impl From<CommitError> for Problem {
                 let problem = Self::from(refusal);
                 if rejected.len() > 1 { problem.with_rejected(view::rejected(&rejected)) } else { problem }
             }
-            CommitError::Store(error) => error.into(),
+            CommitError::Store(error) => Self::from(error).with_nothing_kept(),
             CommitError::Catalog(error) => error.into(),
             CommitError::Interrupted => Self::internal(&error, "a commit was interrupted"),
         }

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     catalog::{Accepted, Catalog, CatalogError, Idempotency, NewImage, NewJob, NewTask, NewUpload, RejectedFile},
     clock::{Clock, IdSource},
+    copies::{Copied, Copies},
     domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName},
-    store::{BlobStore, Doubts, StoreError, is_whole},
+    store::{BlobStore, Doubts, StoreError},
 };
 
 use super::{FileOutcome, StagedFile, sniff::refusal_of};
@@ -122,13 +123,6 @@ impl Committer {
     }
 }
 
-/// A file of the request as it was stored.
-struct Sent {
-    blob: BlobId,
-    sha256: [u8; 32],
-    bytes: u64,
-}
-
 /// A file that will be taken in, planned.
 struct Planned {
     file: StagedFile,
@@ -150,7 +144,8 @@ impl Parts {
         let idempotency =
             request.idempotency_key.as_ref().map(|key| Idempotency { key: key.clone(), fingerprint: fingerprint(&request, &planned) });
         let blobs: Vec<BlobId> = planned.iter().map(|p| p.blob).collect();
-        let sent: Vec<Sent> = planned.iter().map(|p| Sent { blob: p.blob, sha256: p.file.sha256, bytes: p.file.staged.bytes }).collect();
+        let sent: Vec<Copied> =
+            planned.iter().map(|p| Copied { blob: p.blob, sha256: p.file.sha256, bytes: p.file.staged.bytes }).collect();
         let mut images = Vec::with_capacity(planned.len());
         let mut staged = Vec::with_capacity(planned.len());
         for p in planned {
@@ -176,7 +171,7 @@ impl Parts {
         };
         match self.catalog.accept_upload(upload).await {
             Ok(accepted) => {
-                self.drop_surplus(&accepted, &sent).await?;
+                self.settle_surplus(&accepted, &sent).await;
                 (self.on_commit)(&accepted);
                 Ok(accepted)
             }
@@ -240,34 +235,23 @@ impl Parts {
         }
     }
 
-    /// Drops the copies that are not needed, but none in favour of a file that is not there: that would lose what is about
-    /// to be acknowledged. Such a copy takes the place of the lost file, for all images that share it.
-    async fn drop_surplus(&self, accepted: &Accepted, sent: &[Sent]) -> Result<(), CatalogError> {
+    /// Drops the copies that are not needed, or puts them in the place of files that are lost or damaged. The upload is recorded: nothing of this
+    /// may fail the request.
+    async fn settle_surplus(&self, accepted: &Accepted, sent: &[Copied]) {
         for copy in sent.iter().filter(|copy| accepted.surplus.contains(&copy.blob)) {
             let kept = accepted.upload.images.iter().find(|(image, _)| image.sha256 == copy.sha256).map(|(image, _)| image.blob);
-            if let Some(kept) = kept.filter(|kept| *kept != copy.blob)
-                // What cannot be read counts as lost: a copy too many does no harm.
-                && !is_whole(&*self.store, kept, copy.bytes).await.unwrap_or(false)
-                && self.catalog.replace_blob(kept, copy.blob).await?
-            {
-                tracing::warn!(lost = %kept, fresh = %copy.blob, "a stored file was not there; the same bytes came again and replace it");
-                // What is left of it, if anything; a row that stays behind is found at the next start.
-                self.drop_blobs(&[kept]).await;
-                self.catalog.purge_blobs(&[kept]).await?;
-                continue;
-            }
-            self.drop_blobs(&[copy.blob]).await;
+            self.copies().settle(copy, kept).await;
         }
-        Ok(())
     }
 
     async fn drop_blobs(&self, blobs: &[BlobId]) {
         for blob in blobs {
-            if let Err(error) = self.store.delete(*blob).await {
-                tracing::warn!(%blob, %error, "could not remove a blob that is not needed, trying again later");
-                self.doubts.add([*blob]);
-            }
+            self.copies().remove(*blob).await;
         }
+    }
+
+    fn copies(&self) -> Copies<'_> {
+        Copies { store: &*self.store, catalog: &*self.catalog, doubts: &self.doubts }
     }
 }
 

@@ -6,6 +6,8 @@
 mod backoff;
 mod leases;
 mod once;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::{
@@ -262,8 +264,7 @@ impl Inner {
                 }
                 None => {
                     out_of_bytes = true;
-                    work::give_back(self, &job).await;
-                    self.queued.fetch_add(1, Ordering::Relaxed);
+                    self.give_back(&job).await;
                 }
             }
         }
@@ -283,6 +284,13 @@ impl Inner {
         let now = self.parts.clock.now();
         // The clock may jump: look again at least once a minute.
         Next::After(due.map_or(Duration::from_secs(60), |due| due.since(now).clamp(Duration::from_millis(1), Duration::from_secs(60))))
+    }
+
+    /// Gives a claimed job back and counts it, if it went back: one that was deleted meanwhile, or waits for its lease to end, does not wait here.
+    async fn give_back(&self, job: &ClaimedJob) {
+        if work::give_back(self, job).await {
+            self.queued.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Resolves when it is time to look for work again, or something has come in.

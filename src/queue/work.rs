@@ -14,8 +14,9 @@ use tracing::{debug, error, info, warn};
 use crate::{
     catalog::{CatalogError, ClaimedJob, JobDone, JobTiming, Release, StoredVariant, TaskDone, TaskTiming},
     compute::{ComputeError, CorePermit, Stop},
+    copies::{Copied, Copies},
     domain::{BlobId, TaskCode, TaskFailure},
-    store::{StoreError, is_whole},
+    store::StoreError,
     telemetry::{TaskSample, error_chain},
 };
 
@@ -222,7 +223,7 @@ async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcom
         progress.samples.push(Ended { index: outcome.index, outcome: outcome_word, detail, format, bytes, timing, total });
     } else if let Some(blob) = blob {
         if progress.lease_lost {
-            remove(inner, blob).await;
+            copies(inner).remove(blob).await;
         } else {
             // After any other failure the row may be there all the same.
             inner.parts.doubts.add([blob]);
@@ -239,13 +240,16 @@ async fn finish_task(
     outcome: Result<StoredVariant, TaskFailure>,
     timing: TaskTiming,
 ) -> bool {
-    let own_bytes = outcome.as_ref().map(|stored| stored.bytes).map_err(drop);
+    let own = outcome.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
     let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome, timing };
     match inner.parts.catalog.finish_task(job.lease, done).await {
         Ok(finished) => {
             progress.ended[index] = true;
-            if let (Some(surplus), Ok(bytes)) = (finished.surplus, own_bytes) {
-                drop_surplus(inner, surplus, finished.kept, bytes).await;
+            if let Some(own) = own.filter(|own| finished.surplus == Some(own.blob)) {
+                copies(inner).settle(&own, finished.kept).await;
+            }
+            if let Some(dead) = finished.dead {
+                copies(inner).forget(dead).await;
             }
             inner.parts.follow.changed(job.upload);
             true
@@ -278,26 +282,8 @@ async fn put(inner: &Inner, encoded: Encoded) -> Result<StoredVariant, StoreErro
     Ok(stored)
 }
 
-/// Drops a copy that is not needed, unless the file that is kept instead is not there: then the copy takes its place.
-async fn drop_surplus(inner: &Inner, surplus: BlobId, kept: Option<BlobId>, bytes: u64) {
-    if let Some(kept) = kept
-        && !is_whole(&*inner.parts.store, kept, bytes).await.unwrap_or(false)
-    {
-        match inner.parts.catalog.replace_blob(kept, surplus).await {
-            Ok(true) => {
-                warn!(lost = %kept, fresh = %surplus, "a stored file was not there; it was made again");
-                remove(inner, kept).await;
-                if let Err(error) = inner.parts.catalog.purge_blobs(&[kept]).await {
-                    warn!(error = %error_chain(&error), "could not forget a dead blob; the next start tries again");
-                }
-                return;
-            }
-            Ok(false) => {}
-            // Whether it was replaced is not known; should nothing refer to it, the next start removes it.
-            Err(error) => return warn!(error = %error_chain(&error), "could not replace a file that is not there"),
-        }
-    }
-    remove(inner, surplus).await;
+fn copies(inner: &Inner) -> Copies<'_> {
+    Copies { store: &*inner.parts.store, catalog: &*inner.parts.catalog, doubts: &inner.parts.doubts }
 }
 
 /// Marks an original as missing; the first to notice says so.
@@ -306,13 +292,6 @@ async fn note_missing(inner: &Inner, blob: BlobId) {
         Ok(news) if news.is_empty() => {}
         Ok(_) => error!(%blob, "the file of a stored original is missing"),
         Err(error) => warn!(%blob, error = %error_chain(&error), "could not mark a missing file"),
-    }
-}
-
-async fn remove(inner: &Inner, blob: BlobId) {
-    if let Err(error) = inner.parts.store.delete(blob).await {
-        warn!(%blob, %error, "could not remove a blob that is not needed, trying again later");
-        inner.parts.doubts.add([blob]);
     }
 }
 
@@ -380,17 +359,20 @@ async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: O
     }
 }
 
-/// Gives a job back that was claimed and cannot start because the service stops.
-pub(super) async fn give_back(inner: &Inner, job: &ClaimedJob) {
-    if let Err(error) = release(inner, job, failure(TaskCode::Cancelled, "the service is stopping"), true).await {
+/// Gives a job back that was claimed and cannot start, as the memory it needs was taken meanwhile; the attempt does not count. True if it went back
+/// to the queue: it may have been deleted since.
+pub(super) async fn give_back(inner: &Inner, job: &ClaimedJob) -> bool {
+    release(inner, job, failure(TaskCode::Cancelled, "no memory is free for it"), true).await.unwrap_or_else(|error| {
         error!(job.id = %job.lease.job, error = %error_chain(&error), "could not give a job back; it is taken up when its lease ends");
-    }
+        false
+    })
 }
 
-/// True if it went back to the queue, false if it ended or is not ours any more.
-async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping: bool) -> Result<bool, CatalogError> {
+/// True if it went back to the queue, false if it ended or is not ours any more. With `unspent` the attempt is given back, too, and `reason` is not
+/// recorded.
+async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, unspent: bool) -> Result<bool, CatalogError> {
     let now = inner.parts.clock.now();
-    let release = if stopping {
+    let release = if unspent {
         Release { at: now, due: now, failure: None }
     } else {
         let noise = inner.parts.ids.new_id(now).as_u128() as u64;
@@ -403,7 +385,7 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, stopping:
             Ok(false)
         }
         Ok(()) => {
-            if !stopping {
+            if !unspent {
                 inner.parts.metrics.job_retried();
                 warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "attempt failed: {}, trying again", reason.detail);
             }

@@ -93,6 +93,21 @@ impl LocalStore {
         Ok(self.disk.remove(&to)?)
     }
 
+    /// Whether there is no blob at all; ends at the first it finds. Blocking.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        for shard in 0..=u8::MAX {
+            for entry in fs::read_dir(self.root.join(shard_name(shard)))? {
+                if blob_of(&entry?, shard).is_some() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     fn path(&self, id: BlobId) -> PathBuf {
         self.root.join(shard_name(shard_of(id))).join(id.to_string())
     }
@@ -131,7 +146,7 @@ impl BlobStore for LocalStore {
             let mut rest = Rest { file: Arc::new(file), range: range.unwrap_or(0..total_bytes) };
             if rest.range.start > rest.range.end || rest.range.end > total_bytes {
                 let text = format!("range {:?} lies outside of a blob of {total_bytes} bytes", rest.range);
-                return Err(io::Error::new(ErrorKind::InvalidInput, text).into());
+                return Err(StoreError::Damaged(id, text));
             }
             let first = rest.next_piece()?;
             Ok((total_bytes, first, rest))
@@ -156,9 +171,7 @@ impl BlobStore for LocalStore {
             let mut ids = Vec::new();
             for shard in 0..=u8::MAX {
                 for entry in fs::read_dir(root.join(shard_name(shard)))? {
-                    // What is not called like one of our blobs is not ours to list (and never ours to sweep).
-                    let id = entry?.file_name().to_str().and_then(|name| name.parse::<BlobId>().ok());
-                    ids.extend(id.filter(|id| shard_of(*id) == shard));
+                    ids.extend(blob_of(&entry?, shard));
                 }
             }
             Ok(ids)
@@ -236,6 +249,12 @@ fn pieces(first: Option<Bytes>, rest: Rest) -> BoxStream<'static, io::Result<Byt
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e).into()))
+}
+
+/// The blob of an entry in a shard. What is not called like one of our blobs is not ours to list (and never ours to sweep).
+fn blob_of(entry: &fs::DirEntry, shard: u8) -> Option<BlobId> {
+    let id = entry.file_name().to_str()?.parse::<BlobId>().ok()?;
+    (shard_of(id) == shard).then_some(id)
 }
 
 fn shard_of(id: BlobId) -> u8 {

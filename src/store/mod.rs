@@ -9,7 +9,8 @@ use std::{ops::Range, path::PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{TryStreamExt as _, stream::BoxStream};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::BlobId;
 
@@ -90,7 +91,8 @@ pub trait BlobStore: Send + Sync + 'static {
     /// All bytes of a blob.
     async fn read(&self, id: BlobId) -> Result<Bytes, StoreError>;
 
-    /// The bytes of a blob from `range` (whole when absent; must lie inside), as a stream.
+    /// The bytes of a blob from `range` (whole when absent), as a stream. A range that does not lie inside is [`StoreError::Damaged`]: nobody asks for
+    /// more than was stored.
     async fn open(&self, id: BlobId, range: Option<Range<u64>>) -> Result<BlobRead, StoreError>;
 
     /// Removes a blob; one that is not there is no error.
@@ -113,6 +115,27 @@ pub async fn is_whole(store: &dyn BlobStore, id: BlobId, bytes: u64) -> Result<b
         Err(StoreError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a blob is there with these very bytes. Reads all of it, in pieces; the hashing is done on blocking threads.
+///
+/// # Errors
+/// When the store cannot tell.
+pub async fn holds(store: &dyn BlobStore, id: BlobId, bytes: u64, sha256: [u8; 32]) -> Result<bool, StoreError> {
+    let mut read = match store.open(id, None).await {
+        Ok(read) if read.total_bytes == bytes => read,
+        Ok(_) | Err(StoreError::NotFound(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut hash = Sha256::new();
+    while let Some(piece) = read.stream.try_next().await? {
+        let hashing = tokio::task::spawn_blocking(move || {
+            hash.update(&piece);
+            hash
+        });
+        hash = hashing.await.map_err(std::io::Error::other)?;
+    }
+    Ok(<[u8; 32]>::from(hash.finalize()) == sha256)
 }
 
 /// How names in the staging folder begin.

@@ -26,6 +26,11 @@ const BATCH: u32 = 500;
 /// Pause after each batch, so that requests come first.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// More orphans than this are no leftovers of interrupted requests.
+const MANY_ORPHANS: usize = 1000;
+/// So few may be all there is: a first upload that was interrupted.
+const FEW_ORPHANS: usize = 16;
+
 /// Why a step stopped; the next start begins again.
 #[derive(Debug, thiserror::Error)]
 enum RepairError {
@@ -33,6 +38,12 @@ enum RepairError {
     Catalog(#[from] CatalogError),
     #[error("the store failed")]
     Store(#[from] StoreError),
+}
+
+/// Whether so many orphans among so many files speak for a catalog that is not the one of these files. What is interrupted leaves few; a catalog
+/// from an older backup knows nothing of all that came after it, and those files are the only copies.
+fn too_many(orphans: usize, files: usize) -> bool {
+    orphans > MANY_ORPHANS || (orphans > FEW_ORPHANS && orphans > files / 2)
 }
 
 /// The repair of one start.
@@ -74,9 +85,9 @@ impl Repair {
 
     /// Files of dead blobs, then their rows.
     async fn dead(&self) -> Result<usize, RepairError> {
-        let mut removed = 0;
+        let (mut removed, mut after) = (0, None);
         loop {
-            let dead = self.catalog.dead_blobs(BATCH).await?;
+            let dead = self.catalog.dead_blobs(after, BATCH).await?;
             let mut gone = Vec::with_capacity(dead.len());
             for blob in &dead {
                 match self.store.delete(*blob).await {
@@ -86,21 +97,36 @@ impl Repair {
             }
             self.catalog.purge_blobs(&gone).await?;
             removed += gone.len();
-            // Those that stay would be given again and again.
-            if dead.len() < BATCH as usize || gone.len() < dead.len() {
+            // What could not be removed is gone past, and tried again at the next start.
+            after = dead.last().copied();
+            if dead.len() < BATCH as usize {
                 return Ok(removed);
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// Files of earlier processes that no live row points at.
+    /// Files of earlier processes that no live row points at; none is removed when they are too many to be leftovers.
     async fn orphans(&self) -> Result<usize, RepairError> {
-        let mut removed = 0;
+        let mut orphans = Vec::new();
         let old: Vec<BlobId> = self.store.list().await?.into_iter().filter(|blob| blob.made_at() < self.floor).collect();
         for batch in old.chunks(BATCH as usize) {
             let live: HashSet<BlobId> = self.catalog.live_blobs(batch).await?.into_iter().collect();
-            for blob in batch.iter().filter(|blob| !live.contains(blob)) {
+            orphans.extend(batch.iter().filter(|blob| !live.contains(blob)));
+            tokio::time::sleep(PAUSE).await;
+        }
+        if too_many(orphans.len(), old.len()) {
+            error!(
+                unknown = orphans.len(),
+                files = old.len(),
+                "the catalog seems older than the files: it does not know so many of them that none is removed; \
+                 restore the newest catalog, or move the files away that are not needed"
+            );
+            return Ok(0);
+        }
+        let mut removed = 0;
+        for batch in orphans.chunks(BATCH as usize) {
+            for blob in batch {
                 match self.store.delete(*blob).await {
                     Ok(()) => removed += 1,
                     Err(error) => warn!(%blob, error = %error_chain(&error), "could not remove an orphaned blob"),
@@ -140,6 +166,26 @@ impl Repair {
                 return Ok((missing, found));
             }
             tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_few() {
+        for (orphans, files, refused) in [
+            (0, 0, false),
+            (16, 16, false),
+            (17, 17, true),
+            (17, 33, true),
+            (17, 34, false),
+            (1000, 1_000_000, false),
+            (1001, 1_000_000, true),
+        ] {
+            assert_eq!(too_many(orphans, files), refused, "{orphans} of {files}");
         }
     }
 }

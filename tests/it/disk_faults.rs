@@ -190,7 +190,8 @@ async fn a_read_that_fails_is_said_and_passes() {
     let url = upload["images"][0]["url"].as_str().expect("a url").to_owned();
     for n in [1, 2] {
         failing.arm(Step::Read, n, 1, EIO);
-        server.get(&url).await.problem(503, "storage");
+        let problem = server.get(&url).await.problem(503, "storage");
+        assert_eq!(problem["detail"], "the disk cannot be used at the moment", "nothing was sent that could be kept");
         assert_eq!(failing.disarm(), 1);
     }
     assert_eq!(server.get(&url).await.status, 200);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::Method;
 use pixmill::store::Step;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::support::{
     Server,
@@ -59,6 +60,12 @@ async fn a_flipped_bit_is_not_served_as_good() {
         longer.push(0);
         std::fs::write(&path, &longer).expect("written");
         assert_eq!(server.get(url).await.problem(500, "internal")["detail"].as_str().map(|d| d.contains("missing")), Some(true));
+        // A range of what was cut off, and one of what is left.
+        std::fs::write(&path, &file[..100]).expect("written");
+        for range in ["bytes=200-300", "bytes=1-4", "bytes=-5"] {
+            let problem = server.get_with(url, &[("range", range)]).await.problem(500, "internal");
+            assert_eq!(problem["detail"].as_str().map(|d| d.contains("missing")), Some(true), "{problem}");
+        }
         std::fs::write(&path, &file).expect("written");
         // A variant is bytes like any other.
         let variant = upload["images"][0]["variants"][0]["url"].as_str().expect("a url");
@@ -68,6 +75,57 @@ async fn a_flipped_bit_is_not_served_as_good() {
         server.get(variant).await.problem(500, "internal");
         flip(&path, bytes.len() / 2);
     }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_original_sent_again_is_healed() {
+    let server = Server::start().await;
+    for file in [pictures::small_jpeg(1), pictures::jpeg(&pictures::photo(1400, 1000, 1), 100)] {
+        let first = server.make(file.clone(), &["v=w:40"]).await;
+        let url = first["images"][0]["url"].as_str().expect("a url");
+        let (damaged, blobs) = (stored(server.data(), &file), server.blobs());
+        flip(&damaged, file.len() - 1);
+        // The second time there is nothing to heal, and the file that is there stays.
+        for _ in 0..2 {
+            let again = server.make(file.clone(), &["v=w:40"]).await;
+            assert_eq!(again["images"][0]["duplicate"], true);
+            for url in [url, again["images"][0]["url"].as_str().expect("a url")] {
+                let answer = server.get(url).await;
+                assert_eq!((answer.status, sha256_hex(&answer.body)), (200, sha256_hex(&file)), "healed for all that share it");
+            }
+            assert_eq!((damaged.exists(), server.blobs()), (false, blobs), "the damaged file is gone, and no copy too many is kept");
+        }
+        // A new job of it works on the good bytes.
+        let again = server.make(file.clone(), &["w=w:30"]).await;
+        assert_eq!(again["status"], "completed", "{again}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recorded_is_acknowledged_though_it_cannot_be_healed() {
+    let server = Server::with(|s| s.max_attempts = Some(1)).await;
+    let (file, new) = (pictures::small_jpeg(1), pictures::small_jpeg(2));
+    server.make(file.clone(), &["v=w:40"]).await;
+    let damaged = stored(server.data(), &file);
+    flip(&damaged, 200);
+    let mut raw = SqliteConnectOptions::new().filename(server.data().join("catalog.db")).connect().await.expect("connects");
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON blobs WHEN new.state = 'dead' BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    sqlx::query(refuse).execute(&mut raw).await.expect("made");
+    let form = Form::new().file("file", "a.jpg", &file).file("file", "b.jpg", &new).field("variant", "w=w:30");
+    let answer = server.post_form("/v1/images", form).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let upload = server.finished(&answer.json()).await;
+    assert_eq!(upload["images"][1]["variants"][0]["status"], "completed", "the workers were woken: {upload}");
+    // The damaged one and its variant, the new one and its variant: the copy is nobody's, and goes once that is certain.
+    until("the copy goes", async || server.blobs() == 4).await;
+    assert!(damaged.exists());
+    sqlx::query("DROP TRIGGER refuse").execute(&mut raw).await.expect("dropped");
+    raw.close().await.expect("closes");
+    server.make(file.clone(), &["v=w:40"]).await;
+    assert!(!damaged.exists(), "the next one heals it");
+    stored(server.data(), &file);
     server.finish().await;
 }
 

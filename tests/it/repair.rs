@@ -1,6 +1,9 @@
 //! What a crash, a torn disk or somebody with `rm` left is put right while the service serves, or told in clear words.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use pixmill::{
     app::App,
@@ -8,11 +11,20 @@ use pixmill::{
     clock::{Clock, IdSource, RandomIds, SystemClock},
     config::Config,
     domain::{BlobId, Timestamp},
-    store::{BlobStore, LocalStore},
+    store::{BlobStore, LocalStore, Step},
+    upkeep::Repair,
 };
 use serde_json::Value;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use crate::support::{Server, files_below, pictures, process::Process, small, until, wire::Form};
+use crate::support::{
+    Server,
+    faults::{EIO, Failing},
+    files_below, pictures,
+    process::Process,
+    small, until,
+    wire::Form,
+};
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
@@ -171,6 +183,101 @@ async fn a_start_finishes_deletions_and_spares_what_it_did_not_make() {
     assert_eq!(server.get(&format!("/i/{}/v.jpg", text(&kept["images"][0], "id"))).await.status, 200);
     server.get(&format!("/i/{}", text(&gone["images"][0], "id"))).await.problem(410, "gone");
     store.delete(ahead).await.expect("deleted");
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_without_their_catalog_are_refused_and_kept() {
+    let server = Server::start().await;
+    server.make(pictures::small_jpeg(8), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let (path, aside) = (data.path().join("catalog.db"), data.path().join("aside"));
+    std::fs::rename(&path, &aside).expect("moved");
+    // None, again none, and one that was begun and never written.
+    for round in 0..3 {
+        if round == 2 {
+            std::fs::write(&path, b"").expect("written");
+        }
+        let refused = match App::start(&Config::resolve(small(data.path())).expect("valid")).await {
+            Ok(_) => panic!("starts without the catalog of its files"),
+            Err(error) => format!("{error:#}"),
+        };
+        for part in [path.to_str(), data.path().join("blobs").to_str(), Some("restore the catalog")] {
+            assert!(refused.contains(part.expect("UTF-8")), "{refused}");
+        }
+        assert_eq!(files_below(&data.path().join("blobs")).len(), 2);
+    }
+    std::fs::rename(&aside, &path).expect("restored");
+    let server = Server::on(data, |_| ()).await;
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_older_than_the_files_costs_none_of_them() {
+    let server = Server::start().await;
+    server.make(pictures::small_jpeg(9), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let store = Arc::new(LocalStore::open(data.path().join("blobs")).expect("opens"));
+    let catalog = Arc::new(SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens"));
+    let before = Timestamp::from_millis(SystemClock.now().as_millis() - 1);
+    for _ in 0..17 {
+        store.put(BlobId::from_uuid(RandomIds.new_id(before)), b"came later".as_slice().into()).await.expect("stored");
+    }
+    let repair = || Repair::new(store.clone(), catalog.clone(), SystemClock.now()).run();
+    repair().await;
+    assert_eq!(store.list().await.expect("lists").len(), 2 + 17, "none is removed");
+    // Few are leftovers, and go.
+    let one = file_of(data.path(), b"came later");
+    std::fs::remove_file(one).expect("removed");
+    repair().await;
+    assert_eq!(store.list().await.expect("lists").len(), 2);
+    catalog.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_removed_does_not_keep_the_others() {
+    let server = Server::start().await;
+    let upload = server.make(pictures::small_jpeg(10), &["v=w:10"]).await;
+    let data = server.stopped().await;
+    let catalog = Arc::new(SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens"));
+    // Each replacement leaves a dead blob; two catalog reads of them.
+    let mut live = catalog.image(text(&upload["images"][0], "id").parse().expect("an id")).await.expect("reads").expect("is there").blob;
+    for _ in 0..501 {
+        let fresh = BlobId::from_uuid(RandomIds.new_id(SystemClock.now()));
+        assert!(catalog.replace_blob(live, fresh).await.expect("replaces"));
+        live = fresh;
+    }
+    let dead = catalog.dead_blobs(None, 1000).await.expect("reads");
+    assert_eq!(dead.len(), 501);
+    let (failing, disk) = Failing::new();
+    let store = Arc::new(LocalStore::open_on(data.path().join("blobs"), disk).expect("opens"));
+    failing.arm(Step::Delete, 1, 1, EIO);
+    Repair::new(store, catalog.clone(), Timestamp::from_millis(0)).run().await;
+    assert_eq!(failing.disarm(), 1);
+    assert_eq!(catalog.dead_blobs(None, 1000).await.expect("reads"), dead[..1], "that one alone waits for the next start");
+    catalog.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_gave_way_is_removed_by_who_made_the_new_one() {
+    let file = pictures::small_jpeg(11);
+    let server = Server::start().await;
+    let upload = server.make(file.clone(), &["v=w:10"]).await;
+    let variant = format!("/i/{}/v.jpg", text(&upload["images"][0], "id"));
+    let lost = file_of(server.data(), &server.get(&variant).await.body);
+    // Cut short, and of a release that made other bytes.
+    std::fs::write(&lost, b"cut short").expect("written");
+    let mut raw = SqliteConnectOptions::new().filename(server.data().join("catalog.db")).connect().await.expect("connects");
+    let changed = sqlx::query("UPDATE blobs SET sha256 = zeroblob(32) WHERE id IN (SELECT result FROM variants)").execute(&mut raw).await;
+    assert_eq!(changed.expect("written").rows_affected(), 1);
+    raw.close().await.expect("closes");
+    is_missing(&server, &variant).await;
+    server.make(file, &["v=w:10"]).await;
+    assert_eq!(server.get(&variant).await.status, 200, "made again");
+    assert_eq!((lost.exists(), server.blobs()), (false, 2), "what was left of the lost one is gone without a restart");
+    let catalog = SqliteCatalog::open(&server.data().join("catalog.db")).await.expect("opens");
+    assert_eq!(catalog.dead_blobs(None, 10).await.expect("reads"), []);
+    catalog.close().await;
     server.finish().await;
 }
 

@@ -59,7 +59,7 @@ impl Suite<'_> {
         let variant = self.catalog.variant(first.id, &name("thumb")).await.expect("variant works").expect("is there");
         assert_eq!(variant.task.result.as_ref(), Some(&made[0]), "what was made of it is kept");
         assert_eq!(self.catalog.live_blobs(&[first.blob, again.blob]).await.expect("live_blobs works"), [again.blob]);
-        assert!(self.catalog.dead_blobs(100).await.expect("dead_blobs works").contains(&first.blob));
+        assert!(self.catalog.dead_blobs(None, 100).await.expect("dead_blobs works").contains(&first.blob));
         assert!(self.walk_blobs().await.iter().all(|blob| !blob.missing), "the new one is there");
         // A worker that holds the job goes on; given back, it finds the new one.
         self.give_back(&queued).await;
@@ -91,9 +91,10 @@ impl Suite<'_> {
             let finished = finished.expect("finish_task works");
             if same_bytes {
                 assert_eq!((finished.surplus, finished.kept), (Some(fresh.blob), Some(lost.blob)), "the worker looks, and replaces");
+                assert_eq!(finished.dead, None);
                 assert!(self.catalog.replace_blob(lost.blob, fresh.blob).await.expect("replace_blob works"));
             } else {
-                assert_eq!((finished.surplus, finished.kept), (None, None));
+                assert_eq!((finished.surplus, finished.kept, finished.dead), (None, None, Some(lost.blob)), "the worker removes it");
             }
             self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
             for of in [first.id, again.id] {

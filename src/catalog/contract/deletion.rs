@@ -68,12 +68,13 @@ impl Suite<'_> {
         dead.sort();
         assert_eq!(dead, wanted, "originals and results");
         assert_eq!(self.live(&wanted).await, []);
-        let mut listed = self.catalog.dead_blobs(100).await.expect("dead_blobs works");
+        let mut listed = self.catalog.dead_blobs(None, 100).await.expect("dead_blobs works");
         listed.sort();
         assert_eq!(listed, wanted);
-        assert_eq!(self.catalog.dead_blobs(3).await.expect("dead_blobs works").len(), 3);
+        assert_eq!(self.catalog.dead_blobs(None, 3).await.expect("dead_blobs works").len(), 3);
+        assert_eq!(self.catalog.dead_blobs(Some(wanted[0]), 2).await.expect("dead_blobs works"), wanted[1..3]);
         self.catalog.purge_blobs(&wanted).await.expect("purge_blobs works");
-        assert_eq!(self.catalog.dead_blobs(100).await.expect("dead_blobs works"), []);
+        assert_eq!(self.catalog.dead_blobs(None, 100).await.expect("dead_blobs works"), []);
         self.catalog.purge_blobs(&[]).await.expect("purge_blobs works");
         let never = UploadId::from_uuid(uuid());
         assert!(matches!(self.catalog.delete_upload(never, self.now).await, Ok(Deletion::Unknown)));
@@ -184,7 +185,7 @@ impl Suite<'_> {
         let finished = self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(same.clone()))).await;
         assert_eq!(finished.expect("finish_task works").surplus, None);
         self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
-        let dead = self.catalog.dead_blobs(100).await.expect("dead_blobs works");
+        let dead = self.catalog.dead_blobs(None, 100).await.expect("dead_blobs works");
         self.catalog.purge_blobs(&[dead.as_slice(), &[again.blob, same.blob]].concat()).await.expect("purge_blobs works");
         assert_eq!(self.live(&[again.blob, same.blob]).await, [again.blob, same.blob], "a live blob is never purged");
         // The other order: shared first, then deleted.

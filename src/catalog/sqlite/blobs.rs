@@ -35,11 +35,12 @@ fn push_ids(sql: &mut QueryBuilder<Sqlite>, of: &[BlobId]) {
     sql.push(")");
 }
 
-pub(super) const DEAD: &str = "SELECT id FROM blobs WHERE state = 'dead' ORDER BY id LIMIT ?";
+pub(super) const DEAD: &str = "SELECT id FROM blobs WHERE id > ? AND state = 'dead' ORDER BY id LIMIT ?";
 
 /// See [`super::super::Catalog::dead_blobs`].
-pub(super) async fn dead_blobs(from: impl SqliteExecutor<'_>, limit: u32) -> Read<Vec<BlobId>> {
-    let rows = sqlx::query(DEAD).bind(i64::from(limit)).fetch_all(from).await?;
+pub(super) async fn dead_blobs(from: impl SqliteExecutor<'_>, after: Option<BlobId>, limit: u32) -> Read<Vec<BlobId>> {
+    let after = after.map_or_else(Vec::new, |after| id(after.uuid()));
+    let rows = sqlx::query(DEAD).bind(after).bind(i64::from(limit)).fetch_all(from).await?;
     rows.iter().map(|row| Columns(row).uuid("id").map(BlobId::from_uuid)).collect()
 }
 

@@ -288,8 +288,8 @@ impl Catalog for SqliteCatalog {
         self.writer.run(move |session| Box::pin(erase::purge_tombstones(session, before, limit))).await
     }
 
-    async fn dead_blobs(&self, limit: u32) -> Result<Vec<BlobId>, CatalogError> {
-        blobs::dead_blobs(&self.readers, limit).await
+    async fn dead_blobs(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<BlobId>, CatalogError> {
+        blobs::dead_blobs(&self.readers, after, limit).await
     }
 
     async fn purge_blobs(&self, of: &[BlobId]) -> Result<(), CatalogError> {

@@ -292,7 +292,7 @@ async fn lists_and_sweeps_walk_indexes_and_do_not_sort() {
         (lists::IMAGES, "images_owner (owner=? AND id<?)"),
         (lists::JOBS, "jobs_owner (owner=? AND id<?)"),
         (lists::JOBS_IN_STATE, "jobs_owner_state (owner=? AND state=? AND id<?)"),
-        (blobs::DEAD, "blobs_dead"),
+        (blobs::DEAD, "blobs_dead (id>?)"),
         (blobs::AFTER, "PRIMARY KEY (id>?)"),
         (erase::PURGE_TOMBSTONES, "tombstones_deleted_at (deleted_at<?)"),
         ("DELETE FROM jobs WHERE image = ?", "jobs_image (image=?)"),

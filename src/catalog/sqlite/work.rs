@@ -151,6 +151,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     };
     let mut existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
     let is_pending = row.plain::<&str>("state")? == "pending";
+    let mut dead = None;
     if let (Some(lost), Ok(stored), true) = (existing, &done.outcome, is_pending)
         && row.plain("existing_missing")?
         && row.digest("existing_sha256")? != stored.sha256
@@ -162,7 +163,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
             .bind(row.plain::<i64>("pipeline_version")?)
             .execute(&mut session.conn)
             .await?;
-        erase::unref(session, lost).await?;
+        dead = erase::unref(session, lost).await?.then_some(lost);
         existing = None;
     }
     // The same bytes under another id: one live blob for one content, results included.
@@ -173,7 +174,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     let kept = same.filter(|same| surplus.is_some() && Some(*same) == twin);
     if !is_pending {
         // Told twice: the first time counts. Bytes that nothing points to are not needed.
-        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept });
+        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept, dead });
     }
 
     let mut sql = QueryBuilder::<Sqlite>::new("");
@@ -211,7 +212,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
         let worked = done.timing.transform + done.timing.encode + done.timing.store;
         session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
     }
-    Ok(TaskFinished { surplus, kept })
+    Ok(TaskFinished { surplus, kept, dead })
 }
 
 /// The blob of a result: a new row, or one reference more to the one that holds the same bytes.

@@ -205,7 +205,7 @@ fn refusal(code: Code) -> Refusal {
         Code::QueueFull => ("100000 jobs are waiting, limit is 100000", None),
         Code::ShuttingDown => ("the service is stopping", None),
         Code::DiskFull => ("the disk's reserve is reached", None),
-        Code::Storage => ("the disk cannot be used at the moment; nothing of this request was kept", None),
+        Code::Storage => ("the disk cannot be used at the moment", None),
     };
     match figures {
         Some((limit, received)) => Refusal::over(code, detail, limit, Some(received)),
