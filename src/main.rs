@@ -65,6 +65,8 @@ async fn scrub(config: &Config, bytes_per_second: u64) -> anyhow::Result<ExitCod
 async fn run(config: &Config) -> anyhow::Result<()> {
     // Before the first line is printed: whoever reads it may signal at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Where it is not asked for, this signal ends a process; whoever sends it to have new files taken up must not stop the service.
+    let mut hangup = signal(SignalKind::hangup())?;
     let app = App::start(config).await?;
     let prefix = config.server.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
     let own = format!("{}{prefix}", app.url());
@@ -75,9 +77,16 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     tracing::info!(url, data_dir = %config.storage.data_dir.display(), workers = config.pool.workers, "serving");
     app.run(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                Some(()) = hangup.recv() => {
+                    if config.server.tls.is_none() {
+                        tracing::info!("SIGHUP is ignored: it takes up a new certificate, and TLS does not end here");
+                    }
+                }
+            }
         }
     })
     .await

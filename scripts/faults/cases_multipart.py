@@ -245,5 +245,6 @@ def chunkings(c):
             told = json.loads(out.read_text())
             out.unlink()
             wrong = [f"{t['id']} {t['why']}" for t in told if t["why"]]
-            c.check(len(told) > 100 and not wrong, f"mp-cases {what} {' '.join(coding)}: {len(wrong)} of {len(told)} wrong, such as {wrong[:3]}")
+            least = 80 if what == "--png" else 180
+            c.check(len(told) >= least and not wrong, f"mp-cases {what} {' '.join(coding)}: {len(wrong)} of {len(told)} wrong, such as {wrong[:3]}")
             c.note(f"mp-cases {' '.join([what, *coding])}: {len(told)} cases, {len(wrong)} wrong")

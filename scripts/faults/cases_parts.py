@@ -75,7 +75,9 @@ def many_files(c):
     c.check(tiny.status == 413 and tiny.code == "too_many_files", f"1000 one-byte files: {tiny}")
     c.check(images.status == 202 and len(images.json()["images"]) == 100, f"100 images: {images}")
     c.check(more.status == 413, f"101 images: {more}")
-    c.check(most[True] <= 6, f"{most[True]} descriptors more while the files of one request came in")
+    # The catalog opens its 3 connections for reading when they are first needed, up to 3 files each (file, log, index): 9 that
+    # stay, beside the few of the request itself.
+    c.check(most[True] <= 12, f"{most[True]} descriptors more while the files of one request came in")
     c.note(f"{tiny}; 100 images: {images}; 101: {more}; {most[True]} descriptors more while receiving, {most[False]} while storing")
 
 

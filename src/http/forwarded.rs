@@ -62,10 +62,13 @@ fn agreed(one: Told, other: Told) -> Option<Told> {
             (one, other) => Some(one.or(other)),
         }
     }
+    // Names are the same in either case (RFC 9110, section 4.2.3).
+    let lower = |host: Option<String>| host.map(|host| host.to_ascii_lowercase());
+    both(lower(one.host.clone()), lower(other.host.clone()))?;
     Some(Told {
         client: both(one.client, other.client)?,
         scheme: both(one.scheme, other.scheme)?,
-        host: both(one.host, other.host)?,
+        host: one.host.or(other.host),
         prefix: None,
     })
 }
@@ -321,6 +324,8 @@ mod tests {
         let same = [("forwarded", "for=192.0.2.1;proto=https"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-host", "a.example")];
         let told = told_by(&same);
         assert_eq!((told.client.is_some(), told.scheme, told.host.as_deref()), (true, Some(Scheme::Https), Some("a.example")));
+        let told = told_by(&[("forwarded", "for=192.0.2.1;host=Img.Example.com"), ("x-forwarded-host", "img.example.COM")]);
+        assert_eq!(told.host.map(|host| host.to_ascii_lowercase()).as_deref(), Some("img.example.com"), "names have no case");
         for lines in [
             [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.1")],
             [("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "6.6.6.6")],

@@ -38,7 +38,8 @@ async fn readiness(State(site): State<App>) -> Response {
 async fn metrics(State(site): State<App>) -> Response {
     if let Ok(totals) = site.catalog.totals().await {
         let in_flight = site.max_uploads_in_flight.saturating_sub(site.uploads.available_permits()) as u64;
-        site.metrics.set_gauges(totals.queued_jobs, totals.running_jobs, site.compute.free_cores(), site.compute.free_bytes(), in_flight);
+        let (cores, bytes) = (site.compute.free_cores(), site.compute.free_bytes());
+        site.metrics.set_gauges(totals.queued_jobs, totals.running_jobs, cores, bytes, in_flight, site.spoken_for_bytes());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], site.metrics.render()).into_response()
 }

@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use http::Version;
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use tokio::{
@@ -48,9 +48,11 @@ pub use tls::{Tls, TlsError};
 
 /// hyper reads ahead at most this much of a connection: what an upload holds in memory is then a constant.
 const READ_BUFFER_BYTES: usize = 64 << 10;
-/// HTTP/2: what one stream and one connection may have in flight unread.
+/// HTTP/2: what one stream may have in flight unread, and all of a connection together: so much that streams we do not get to
+/// cannot hold up another, whose silence would be taken for its client's. Uploads are the only ones that stay unread, and there
+/// are `--max-uploads-in-flight` of them in all; what is left of any other body is read and dropped.
 const H2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const H2_CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+const H2_CONNECTION_WINDOW_BYTES: u32 = H2_MAX_STREAMS * H2_STREAM_WINDOW_BYTES;
 /// What one stream may have waiting to be sent.
 const H2_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -113,11 +115,10 @@ pub async fn serve(listener: Listener, router: Router, options: ServeOptions, mu
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The times of HTTP/1 are ours: hyper's would count a kept-alive connection's pause as a slow head.
     builder.http1().header_read_timeout(None).max_buf_size(READ_BUFFER_BYTES);
+    // No pings: they queue behind what the client has not taken, and would end one that reads slowly and fast enough. Who is gone
+    // is found by the judge, too: as stalled, or as idle.
     builder
         .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20))
         .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES)

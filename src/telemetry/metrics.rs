@@ -26,6 +26,7 @@ const RUNNING_JOBS: &str = "pixmill_running_jobs";
 const FREE_CORES: &str = "pixmill_pool_free_cores";
 const FREE_POOL_BYTES: &str = "pixmill_pool_free_bytes";
 const UPLOADS_IN_FLIGHT: &str = "pixmill_uploads_in_flight";
+const SPOKEN_FOR_BYTES: &str = "pixmill_disk_spoken_for_bytes";
 const RSS_BYTES: &str = "pixmill_rss_bytes";
 
 /// Name, unit and meaning of every metric, as `/metrics` describes them.
@@ -48,6 +49,7 @@ const GAUGES: &[(&str, &str)] = &[
     (FREE_CORES, "permits of the pool not in use"),
     (FREE_POOL_BYTES, "bytes of the memory budget not in use"),
     (UPLOADS_IN_FLIGHT, "uploads being received"),
+    (SPOKEN_FOR_BYTES, "room on the disk that uploads in flight have claimed, and what came since the disk was last looked at"),
     (RSS_BYTES, "resident memory of the process"),
 ];
 
@@ -214,12 +216,21 @@ impl Metrics {
     }
 
     /// Gauges of the moment, set when `/metrics` is read.
-    pub fn set_gauges(&self, queued: u64, running: u64, free_cores: u64, free_pool_bytes: u64, uploads_in_flight: u64) {
+    pub fn set_gauges(
+        &self,
+        queued: u64,
+        running: u64,
+        free_cores: u64,
+        free_pool_bytes: u64,
+        uploads_in_flight: u64,
+        spoken_for_bytes: u64,
+    ) {
         self.gauge(QUEUED_JOBS).set(queued as f64);
         self.gauge(RUNNING_JOBS).set(running as f64);
         self.gauge(FREE_CORES).set(free_cores as f64);
         self.gauge(FREE_POOL_BYTES).set(free_pool_bytes as f64);
         self.gauge(UPLOADS_IN_FLIGHT).set(uploads_in_flight as f64);
+        self.gauge(SPOKEN_FOR_BYTES).set(spoken_for_bytes as f64);
         self.gauge(RSS_BYTES).set(rss_bytes() as f64);
     }
 
@@ -253,7 +264,7 @@ mod tests {
         let ms = Duration::from_millis;
         let sample = TaskSample { outcome: "completed", format: "jpeg", transform: ms(1), encode: ms(2), store: ms(3), total: ms(9) };
         metrics.task_ended(&sample);
-        metrics.set_gauges(1, 2, 3, 4, 5);
+        metrics.set_gauges(1, 2, 3, 4, 5, 6);
         let text = metrics.render();
         for line in [
             "pixmill_received_bytes_total 7",

@@ -231,3 +231,15 @@ async fn sigterm_finishes_or_gives_back_what_runs() {
         assert!(service.ended().success());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_without_tls_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut process = Process::start(folder.path(), &[]);
+    process.signal(rustix::process::Signal::HUP);
+    until("it says so", async || process.log().iter().any(|line| line.to_string().contains("SIGHUP is ignored"))).await;
+    let answer = client().get(format!("http://{}/healthz", process.address)).send().await.expect("answers");
+    assert_eq!(answer.status().as_u16(), 200);
+    process.terminate();
+    assert!(process.ended().success());
+}

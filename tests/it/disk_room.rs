@@ -27,18 +27,40 @@ async fn what_would_not_fit_is_refused_by_its_head() {
     let form = Form::new().file("file", "a.jpg", &pictures::small_jpeg(1));
     assert_eq!(server.post_form("/v1/images", form.clone()).await.status, 202, "small ones go on");
 
-    // Two that fit one by one do not fit together, though neither has sent a byte.
-    let mut first = announced(&server, 40 * MIB).await;
-    first.write(&pictures::small_jpeg(1)[..100]).await;
-    until("the first is being received", async || server.get("/metrics").await.text().contains("uploads_in_flight 1")).await;
-    announced(&server, 40 * MIB).await.read().await.expect("an answer").problem(507, "disk_full");
-    let second = announced(&server, 10 * MIB).await;
-    until("the second is being received", async || server.get("/metrics").await.text().contains("uploads_in_flight 2")).await;
-    drop((first, second));
+    // Declarations alone hold little: with ten that would each fill the disk, others go on.
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        let mut wire = announced(&server, 50 * MIB).await;
+        wire.write(&pictures::small_jpeg(1)[..8]).await;
+        silent.push(wire);
+    }
+    until("they are being received", async || server.get("/metrics").await.text().contains("uploads_in_flight 10")).await;
+    let held =
+        server.get("/metrics").await.text().lines().find_map(|line| line.strip_prefix("pixmill_disk_spoken_for_bytes ")?.parse().ok());
+    let held: u64 = held.expect("it is told");
+    assert!((9 * MIB..12 * MIB).contains(&held), "{held} bytes are spoken for");
+    assert_eq!(server.post_form("/v1/images", form.clone()).await.status, 202, "small ones go on");
+    drop(silent);
     until("they are gone", async || server.get("/metrics").await.text().contains("uploads_in_flight 0")).await;
-    let third = announced(&server, 40 * MIB).await;
-    until("what they had claimed is free again", async || server.get("/metrics").await.text().contains("uploads_in_flight 1")).await;
-    drop(third);
+
+    // What comes claims as much again: 20 MiB arrived and 20 claimed leave no room for 40.
+    let mut first = announced(&server, 60 * MIB).await;
+    let photo = pictures::small_jpeg(1);
+    first.write(&[&photo[..], &vec![7; (20 << 20) - photo.len()]].concat()).await;
+    until("no second fits beside it", async || {
+        let second = announced(&server, 40 * MIB).await;
+        // Admitted while the first is not all here: it then waits for its body.
+        let answer = tokio::time::timeout(std::time::Duration::from_millis(300), second.read()).await;
+        answer.is_ok_and(|answer| answer.is_some_and(|answer| answer.status == 507))
+    })
+    .await;
+    drop(first);
+    until("it is gone", async || server.get("/metrics").await.text().contains("uploads_in_flight 0")).await;
+    until("what it held is free again", async || {
+        let third = announced(&server, 40 * MIB).await;
+        tokio::time::timeout(std::time::Duration::from_millis(300), third.read()).await.is_err()
+    })
+    .await;
     until("it is gone", async || server.get("/metrics").await.text().contains("uploads_in_flight 0")).await;
 
     // Others fill the disk to the reserve.

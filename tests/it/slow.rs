@@ -130,6 +130,34 @@ async fn an_http2_connection_that_only_pings_is_idle() {
     server.finish().await;
 }
 
+/// What is whole in memory is given to h2 at once; it is in flight until the client has had room for it, all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_waits_for_the_clients_window_is_not_idle() {
+    const WINDOW: u32 = 8 << 10;
+    let server = Server::with(|s| s.idle_timeout = time("400ms")).await;
+    let (mut send, connection) = http2(&server, WINDOW).await;
+    let whole = server.get("/openapi.json").await.body;
+    let (answer, _) = send.send_request(get(&server, "/openapi.json"), true).expect("sends");
+    let mut body = timeout(DEADLINE, answer).await.expect("in time").expect("answers").into_body();
+    let (begun, mut read) = (Instant::now(), Vec::new());
+    while let Some(data) = timeout(DEADLINE, body.data()).await.expect("in time") {
+        let data = data.expect("is not cut");
+        // As slow as it takes for the whole to last four times the idle time.
+        sleep(Duration::from_secs_f64(1.6 * data.len() as f64 / whole.len() as f64)).await;
+        read.extend_from_slice(&data);
+        body.flow_control().release_capacity(data.len()).expect("gives it back");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(1200), "{:?}", begun.elapsed());
+    assert_eq!(read.len(), whole.len());
+    // No goodbye was said meanwhile.
+    send = timeout(DEADLINE, send.ready()).await.expect("in time").expect("takes another");
+    let (answer, _) = send.send_request(get(&server, "/healthz"), true).expect("sends");
+    assert_eq!(timeout(DEADLINE, answer).await.expect("in time").expect("answers").status(), 200);
+    drop(send);
+    let _ = timeout(DEADLINE, connection).await.expect("ends");
+    server.finish().await;
+}
+
 /// Stores an original of many bytes; its path.
 async fn large_original(server: &Server, bytes: usize) -> String {
     let original = [&pictures::png(pictures::photo(16, 16, 1))[..], &vec![7; bytes]].concat();

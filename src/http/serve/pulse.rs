@@ -141,6 +141,8 @@ pub(super) struct Watch {
     /// Time spent waiting for the peer to take bytes, and what had been sent when it began.
     stalled_ms: u64,
     sent_before: u64,
+    /// When a write was last found blocked: hyper had the end of an answer by then, the peer had not.
+    blocked_ms: u64,
 }
 
 impl Watch {
@@ -162,6 +164,9 @@ impl Watch {
         let sent = pulse.sent_bytes.load(Relaxed);
         let in_flight = pulse.in_flight.load(Relaxed);
         let blocked = pulse.is_blocked.load(Relaxed);
+        if blocked {
+            self.blocked_ms = now_ms;
+        }
         if blocked || (in_flight > 0 && pulse.waiting_for_peer.load(Relaxed) >= in_flight) {
             self.stalled_ms += since_last;
         } else if in_flight == 0 {
@@ -176,7 +181,7 @@ impl Watch {
             return Verdict::SlowReader;
         }
         // While a head comes in, its own time counts.
-        if head.is_none() && !blocked && over(idle, bounds.idle) {
+        if head.is_none() && !blocked && over(idle.map(|at| at.max(self.blocked_ms)), bounds.idle) {
             return Verdict::Idle;
         }
         Verdict::Fine
@@ -242,6 +247,21 @@ mod tests {
         assert_eq!(run(&pulse, &mut watch, 0, 500, |_| ()), None, "one of two answers is still being made");
         pulse.peer_is_next();
         assert_eq!(run(&pulse, &mut watch, 500, 500, |_| ()), Some((520, Verdict::SlowReader)), "a window that is never opened");
+    }
+
+    #[test]
+    fn idle_counts_from_the_last_byte_that_had_to_wait() {
+        let (pulse, mut watch) = (Pulse::new(), Watch::default());
+        pulse.request_begins();
+        pulse.request_ends();
+        pulse.idle.set(1);
+        pulse.is_blocked.store(true, Relaxed);
+        let found = run(&pulse, &mut watch, 0, 200, |_| {
+            pulse.sent_bytes.fetch_add(2000, Relaxed);
+        });
+        assert_eq!(found, None, "the answer is being taken");
+        pulse.is_blocked.store(false, Relaxed);
+        assert_eq!(run(&pulse, &mut watch, 200, 100, |_| ()), Some((275, Verdict::Idle)));
     }
 
     #[test]

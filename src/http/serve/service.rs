@@ -28,6 +28,11 @@ use super::{
     wire::{LINGER_IDLE, LINGER_TOTAL},
 };
 
+/// hyper gives the end of an HTTP/2 answer to h2 at once and drops its body, whether or not the client's window has room for
+/// it, and what is dropped is no longer in flight. So the end is a piece of its own, which is asked for when all before it
+/// has its room, and is short enough to be gone in a moment.
+const LAST_PIECE_BYTES: usize = 1 << 10;
+
 /// Hands one request to the router.
 pub(super) async fn answer(
     mut router: Router,
@@ -52,7 +57,7 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     in_flight.0.peer_is_next();
-    Ok(response.map(|body| Leaving { body, in_flight, is_peers_turn: true }))
+    Ok(response.map(|body| Leaving { body, last: Bytes::new(), is_http2: version == Version::HTTP_2, in_flight, is_peers_turn: true }))
 }
 
 /// A request that counts until its answer has ended.
@@ -127,6 +132,9 @@ impl Drop for Arriving {
 /// An answer's body, which tells whose turn it is.
 pub(super) struct Leaving {
     body: Body,
+    /// The end of the body, kept back.
+    last: Bytes,
+    is_http2: bool,
     in_flight: InFlight,
     is_peers_turn: bool,
 }
@@ -136,7 +144,17 @@ impl HttpBody for Leaving {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if !self.last.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.last)))));
+        }
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.is_http2
+            && self.body.is_end_stream()
+            && let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(data) = frame.data_mut().filter(|data| data.len() > LAST_PIECE_BYTES)
+        {
+            self.last = data.split_off(data.len() - LAST_PIECE_BYTES);
+        }
         match (polled.is_pending(), self.is_peers_turn) {
             (true, true) => self.in_flight.0.we_are_next(),
             (false, false) => self.in_flight.0.peer_is_next(),
@@ -147,11 +165,16 @@ impl HttpBody for Leaving {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.last.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (mut hint, kept_bytes) = (self.body.size_hint(), self.last.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + kept_bytes);
+        }
+        hint.set_lower(hint.lower() + kept_bytes);
+        hint
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Tls {
     acceptor: TlsAcceptor,
     current: Arc<Current>,
     files: Files,
+    /// How the files looked before they were read.
+    opened: Look,
 }
 
 impl fmt::Debug for Tls {
@@ -117,13 +119,15 @@ impl Tls {
         // Named here and nowhere made the process's default: nothing else depends on which provider that would be.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
+        // Before they are read: a change in between is then seen by the next look.
+        let opened = files.look();
         let current = Arc::new(Current(RwLock::new(Arc::new(files.read(&provider)?))));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = ALPN.map(<[u8]>::to_vec).into();
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), current, files })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), current, files, opened })
     }
 
     /// The handshake, and whether HTTP/2 was agreed on.
@@ -157,7 +161,7 @@ impl Tls {
             warn!("cannot listen for SIGHUP; the certificate is looked at every {} s all the same", LOOK_EVERY.as_secs());
             return self.follow_changes().await;
         };
-        let mut seen = self.files.look();
+        let mut seen = self.opened;
         loop {
             let asked = tokio::time::timeout(LOOK_EVERY, hangup.recv()).await.is_ok();
             self.take_up(&mut seen, asked);
@@ -165,7 +169,7 @@ impl Tls {
     }
 
     async fn follow_changes(&self) {
-        let mut seen = self.files.look();
+        let mut seen = self.opened;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             self.take_up(&mut seen, false);
@@ -203,7 +207,7 @@ mod tests {
         let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
         let first = write(folder.path(), "one.test");
         let tls = Tls::open(&cert, &key).expect("opens");
-        let mut seen = tls.files.look();
+        let mut seen = tls.opened;
         assert_eq!(shown(&tls), first);
         tls.take_up(&mut seen, false);
         assert_eq!(shown(&tls), first, "nothing changed");

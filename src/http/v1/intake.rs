@@ -1,6 +1,9 @@
 //! What every endpoint that takes a body does first: refuse cheaply, then stage what comes, and let refusals arrive.
 
-use std::sync::Arc;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Once},
+};
 
 use axum::extract::Request;
 use futures_util::TryStreamExt as _;
@@ -9,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{Code, Refusal},
-    http::{App, Place, body, client, form, problem::Problem, room::DiskClaim},
+    http::{App, Place, body, client, form, peer::Peer, problem::Problem, room::DiskClaim},
     ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
 };
 
@@ -106,6 +109,7 @@ fn admit(site: &App, head: &Parts) -> Result<Admission, Problem> {
     let place = match client::client_of(&head.extensions) {
         None => None,
         Some(address) => Some(site.uploads_by_client.enter(address).ok_or_else(|| {
+            tell_of_proxy(head, address);
             let limit = site.uploads_by_client.limit();
             Problem::new(Code::RateLimited, format!("{limit} uploads of this client are being received, which is the limit"))
         })?),
@@ -114,6 +118,23 @@ fn admit(site: &App, head: &Parts) -> Result<Admission, Problem> {
         Problem::new(Code::QueueFull, format!("{} uploads are being received, which is the limit", site.max_uploads_in_flight))
     })?;
     Ok(Admission { _permit: permit, _place: place })
+}
+
+/// Says once that a client at its limit may be a proxy with many behind it: nobody else would find out why.
+fn tell_of_proxy(head: &Parts, counted_as: IpAddr) {
+    static SAID: Once = Once::new();
+    let remote = head.extensions.get::<Peer>().and_then(|peer| peer.remote);
+    if is_perhaps_proxy(&head.headers, remote, counted_as) {
+        SAID.call_once(|| {
+            tracing::warn!(address = %counted_as, "a client is at its limit of uploads that seems to be a proxy; --trusted-proxies would count its clients apart");
+        });
+    }
+}
+
+/// Whether the connection's own address is counted although somebody says on whose behalf it asks.
+fn is_perhaps_proxy(headers: &HeaderMap, remote: Option<IpAddr>, counted_as: IpAddr) -> bool {
+    let speaks_for_others = headers.contains_key(header::FORWARDED) || headers.contains_key("x-forwarded-for");
+    speaks_for_others && remote.is_some_and(|remote| remote.to_canonical() == counted_as.to_canonical())
 }
 
 async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut BodyStream, raw_name: Option<&str>) -> Result<Form, Problem> {
@@ -144,4 +165,25 @@ pub(super) fn query_pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| Problem::new(Code::BadRequest, "the query is not name=value pairs in UTF-8"))?;
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_is_not_trusted_is_told_by_its_headers() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let (proxy, client) = (ip("127.0.0.1"), ip("192.0.2.1"));
+        for (name, remote, counted_as, found) in [
+            ("x-forwarded-for", Some(proxy), proxy, true),
+            ("forwarded", Some(ip("::ffff:127.0.0.1")), proxy, true),
+            ("x-forwarded-for", Some(proxy), client, false),
+            ("accept", Some(proxy), proxy, false),
+            ("x-forwarded-for", None, client, false),
+        ] {
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_static("192.0.2.1"))]);
+            assert_eq!(is_perhaps_proxy(&headers, remote, counted_as), found, "{name} from {remote:?} counted as {counted_as}");
+        }
+    }
 }
