@@ -14,6 +14,7 @@ mod http1;
 mod jobs;
 mod listeners;
 mod lists;
+mod memory;
 mod multipart_cases;
 mod openapi;
 mod prefixes;
