@@ -37,6 +37,10 @@ async fn a_form_of_many_tasks_and_its_lists_cost_little_memory() {
         form = form.field(&format!("metadata[k{n:03}]"), &"x".repeat(PAIR_BYTES));
     }
     let body = form.end();
+    let more = client.post(at("/v1/images?variant=one-more=w:99")).header("content-type", FORM_TYPE).body(body.clone());
+    let refused = more.send().await.expect("answers");
+    assert_eq!(refused.status(), 400, "100 files with 11 variants are too much");
+    assert!(refused.text().await.expect("a body").contains("1100 results in one request, limit is 1000"));
     for _ in 0..4 {
         let sent = client.post(at("/v1/images")).header("content-type", FORM_TYPE).body(body.clone());
         let answer = sent.send().await.expect("answers");
