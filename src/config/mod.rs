@@ -150,6 +150,11 @@ impl Config {
             Duration::ZERO => Err(ConfigError(format!("{name} is 0, more is needed"))),
             time => Ok(time),
         };
+        // A service whose line is no place long would start and answer nobody.
+        let count = |name: &str, given: Option<u32>, default: u32| match given.unwrap_or(default) {
+            0 => Err(ConfigError(format!("{name} is 0, at least 1 is needed"))),
+            count => Ok(count),
+        };
         Ok(Self {
             server: Server {
                 listen: s.listen.unwrap_or_else(|| Listen::Tcp("127.0.0.1:8080".to_owned())),
@@ -161,10 +166,10 @@ impl Config {
                     allowed_hosts: read("allowed-hosts", s.allowed_hosts)?,
                     cors_origins: read("cors-origins", s.cors_origins)?,
                 },
-                max_connections: s.max_connections.unwrap_or(4096),
-                max_connections_per_client: s.max_connections_per_client.unwrap_or(512),
-                max_uploads_in_flight: s.max_uploads_in_flight.unwrap_or(256),
-                max_uploads_per_client: s.max_uploads_per_client.unwrap_or(128),
+                max_connections: count("max-connections", s.max_connections, 4096)?,
+                max_connections_per_client: count("max-connections-per-client", s.max_connections_per_client, 512)?,
+                max_uploads_in_flight: count("max-uploads-in-flight", s.max_uploads_in_flight, 256)?,
+                max_uploads_per_client: count("max-uploads-per-client", s.max_uploads_per_client, 128)?,
                 header_timeout: time("header-timeout", s.header_timeout, 30)?,
                 body_idle_timeout: time("body-idle-timeout", s.body_idle_timeout, 30)?,
                 body_timeout: time("body-timeout", s.body_timeout, 3600)?,
@@ -180,7 +185,7 @@ impl Config {
             ingest: IngestLimits {
                 max_file_bytes,
                 max_request_bytes,
-                max_files: s.max_files.unwrap_or(100),
+                max_files: count("max-files", s.max_files, 100)?,
                 max_fields: s.max_fields.unwrap_or(200),
                 max_field_bytes: 64 << 10,
                 max_refused_bytes: max_file_bytes,
@@ -275,6 +280,12 @@ mod tests {
         ] {
             let settings = Settings::from_toml(text).expect("parses");
             assert!(Config::resolve(settings).is_err(), "{text}");
+        }
+        for name in ["max-connections", "max-connections-per-client", "max-uploads-in-flight", "max-uploads-per-client", "max-files"] {
+            let none = Settings::from_toml(&format!("{name} = 0")).expect("parses");
+            let refused = Config::resolve(none).expect_err("a service that answers nobody").to_string();
+            assert_eq!(refused, format!("{name} is 0, at least 1 is needed"));
+            assert!(Config::resolve(Settings::from_toml(&format!("{name} = 1")).expect("parses")).is_ok(), "{name}");
         }
         let bad = Settings::from_toml("[presets]\nx = \"widht:1\"").expect("parses");
         assert!(Config::resolve(bad).expect_err("unknown option").to_string().contains("widht"));

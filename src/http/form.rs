@@ -19,6 +19,13 @@ const DEFAULT_NAME: &str = "thumb";
 /// Most variants of one request.
 const MAX_VARIANTS: usize = 32;
 
+/// Most `metadata[key]` pairs of one request, and most bytes of their keys and values together.
+const MAX_METADATA_PAIRS: u64 = 64;
+const MAX_METADATA_BYTES: u64 = 16 << 10;
+
+/// Most results of one request: files times variants. Each is a row, and a line of every answer that tells of the upload.
+const MAX_TASKS: u64 = 1000;
+
 fn bad(detail: impl Into<String>) -> Refusal {
     Refusal::new(Code::BadOption, detail)
 }
@@ -71,7 +78,37 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
     if request.variants.is_empty() {
         add(&mut request, of_preset("default", presets)?)?;
     }
+    check_metadata(&request.metadata)?;
     Ok(request)
+}
+
+/// # Errors
+/// `bad_option` when there are more pairs, or they are larger, than one request may keep.
+fn check_metadata(metadata: &[(String, String)]) -> Result<(), Refusal> {
+    let pairs = metadata.len() as u64;
+    if pairs > MAX_METADATA_PAIRS {
+        let detail = format!("{pairs} metadata pairs in one request, limit is {MAX_METADATA_PAIRS}");
+        return Err(Refusal::over(Code::BadOption, detail, MAX_METADATA_PAIRS, Some(pairs)));
+    }
+    let bytes: u64 = metadata.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum();
+    if bytes > MAX_METADATA_BYTES {
+        let detail = format!("metadata has {bytes} bytes, keys and values of all pairs together; limit is {MAX_METADATA_BYTES}");
+        return Err(Refusal::over(Code::BadOption, detail, MAX_METADATA_BYTES, Some(bytes)));
+    }
+    Ok(())
+}
+
+/// Whether so many files may have so many variants.
+///
+/// # Errors
+/// `bad_option` with both numbers when their product is more than one request may ask for.
+pub(super) fn check_tasks(files: usize, variants: usize) -> Result<(), Refusal> {
+    let tasks = files as u64 * variants as u64;
+    if tasks <= MAX_TASKS {
+        return Ok(());
+    }
+    let detail = format!("{files} files with {variants} variants each are {tasks} results in one request, limit is {MAX_TASKS}");
+    Err(Refusal::over(Code::BadOption, detail, MAX_TASKS, Some(tasks)))
 }
 
 /// `unknown_fields=metadata`: a form with fields of its own is taken as it is, and what it says is kept with the upload.
@@ -172,6 +209,34 @@ mod tests {
         assert_eq!(names, ["a", "filter", "result"]);
         assert_eq!(request.priority, Priority::High);
         assert_eq!(request.metadata, [("album".to_owned(), "2026".to_owned())]);
+    }
+
+    #[test]
+    fn metadata_is_bounded_in_pairs_and_bytes() {
+        let keep = ("unknown_fields".to_owned(), "metadata".to_owned());
+        let read_of = |pairs: Vec<(String, String)>| read(&pairs, &Presets::builtin(), None);
+        // In both spellings: asked for by name, and kept as unknown.
+        for style in [|n: usize| format!("metadata[{n:04}]"), |n: usize| format!("{n:04}")] {
+            let pairs = |count: usize, bytes: usize| -> Vec<_> {
+                (0..count).map(|n| (style(n), "é".repeat(bytes / 2))).chain([keep.clone()]).collect()
+            };
+            assert_eq!(read_of(pairs(64, 252)).expect("just fits").metadata.len(), 64);
+            let refusal = read_of(pairs(65, 0)).expect_err("too many");
+            assert_eq!((refusal.code, refusal.limit, refusal.received), (Code::BadOption, Some(64), Some(65)));
+            let refusal = read_of(pairs(64, 254)).expect_err("too large");
+            assert_eq!((refusal.code, refusal.limit, refusal.received), (Code::BadOption, Some(16384), Some(16512)));
+            assert!(refusal.detail.contains("16384") && refusal.detail.contains("16512"), "{}", refusal.detail);
+        }
+    }
+
+    #[test]
+    fn files_times_variants_is_bounded() {
+        for (files, variants) in [(0, 32), (100, 10), (31, 32), (1000, 1)] {
+            assert!(check_tasks(files, variants).is_ok(), "{files} x {variants}");
+        }
+        let refusal = check_tasks(100, 31).expect_err("too many");
+        assert_eq!((refusal.code, refusal.limit, refusal.received), (Code::BadOption, Some(1000), Some(3100)));
+        assert!(refusal.detail.starts_with("100 files with 31 variants"), "{}", refusal.detail);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn what_makes_no_sense_is_said_at_the_start() {
     for (flags, hint) in [
         (&["--workers", "0"][..], "1 to 1024"),
         (&["--memory-budget", "1MB"], "16 MiB"),
+        (&["--max-connections", "0"], "max-connections is 0, at least 1 is needed"),
         (&["--max-file-bytes", "10", "--max-request-bytes", "5"], "max-request-bytes"),
         (&["--preset", "x=widht:1"], "widht"),
         (&["--wrokers", "2"], "--workers"),

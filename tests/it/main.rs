@@ -27,4 +27,5 @@ mod strace_order;
 mod support;
 mod tidy;
 mod upload;
+mod weight;
 mod wire_formats;

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use futures_util::TryStreamExt as _;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
-    super::{Accepted, CatalogError, NewImage, NewTask, NewUpload, UploadView},
+    super::{Accepted, CatalogError, ImageView, JobView, NewImage, NewTask, NewUpload, StoredVariant, TaskView, UploadView},
     columns::{Columns, id, nonsense, size},
     views,
     writer::Session,
 };
-use crate::domain::{BlobId, UploadId};
+use crate::domain::{BlobId, JobState, TaskState, UploadId, UploadState};
 
 /// Most hashes asked for, and most tasks inserted, in one statement.
 const ROWS: usize = 500;
@@ -21,13 +22,13 @@ pub(super) async fn accept_upload(session: &mut Session, upload: &NewUpload) -> 
         return Ok(Accepted { upload: replayed, replayed: true, surplus: upload.images.iter().map(|image| image.blob).collect() });
     }
     let mut known = known_blobs(session, &upload.images).await?;
-    let mut surplus = Vec::new();
+    let (mut surplus, mut images) = (Vec::new(), Vec::with_capacity(upload.images.len()));
     for (position, image) in upload.images.iter().enumerate() {
         let shared = known.get(&image.sha256).copied();
         let made = match shared {
             // A blob that came with this request has no variants yet, but is looked up all the same: it is rare.
             Some(blob) => existing_variants(session, blob, &image.job.tasks).await?,
-            None => vec![false; image.job.tasks.len()],
+            None => vec![None; image.job.tasks.len()],
         };
         insert_image(session, upload, position, shared, &made).await?;
         match shared {
@@ -35,11 +36,78 @@ pub(super) async fn accept_upload(session: &mut Session, upload: &NewUpload) -> 
             None => drop(known.insert(image.sha256, image.blob)),
         }
         count(session, image, &made);
+        images.push(view_of(upload, image, shared, made)?);
+    }
+    if images.is_empty() {
+        return Err(nonsense(format!("upload {} has no images", upload.id)));
     }
     session.delta.uploads += 1;
-    let view = views::upload(&mut session.conn, upload.id).await?;
-    let view = view.ok_or_else(|| nonsense(format!("upload {} has no images or an image without tasks", upload.id)))?;
-    Ok(Accepted { upload: view, replayed: false, surplus })
+    let head = UploadView {
+        id: upload.id,
+        owner: upload.owner.clone(),
+        state: UploadState::Processing,
+        received_at: upload.received_at,
+        metadata: upload.metadata.clone(),
+        rejected: upload.rejected.clone(),
+        images: Vec::new(),
+    };
+    Ok(Accepted { upload: views::with_images(head, images), replayed: false, surplus })
+}
+
+/// An image and its job as they were inserted, which is what reading them back would tell.
+fn view_of(
+    upload: &NewUpload,
+    image: &NewImage,
+    shared: Option<BlobId>,
+    made: Vec<Option<StoredVariant>>,
+) -> Result<(ImageView, JobView), CatalogError> {
+    if made.is_empty() {
+        return Err(nonsense(format!("image {} has no tasks", image.id)));
+    }
+    let done = made.iter().all(Option::is_some);
+    let task = |(task, made): (&NewTask, Option<StoredVariant>)| TaskView {
+        id: task.id,
+        name: task.name.clone(),
+        options: task.options.clone(),
+        spec: task.spec.clone(),
+        format: task.format.clone(),
+        state: if made.is_some() { TaskState::Completed } else { TaskState::Queued },
+        result: made,
+        timing: None,
+        failure: None,
+    };
+    let job = JobView {
+        id: image.job.id,
+        upload: upload.id,
+        image: image.id,
+        state: if done { JobState::Completed } else { JobState::Queued },
+        attempt: 0,
+        max_attempts: image.job.max_attempts,
+        priority: image.job.priority,
+        queued_at: upload.received_at,
+        due_at: None,
+        started_at: None,
+        finished_at: done.then_some(upload.received_at),
+        timing: None,
+        peak_bytes: None,
+        failure: None,
+        tasks: image.job.tasks.iter().zip(made).map(task).collect(),
+    };
+    let view = ImageView {
+        id: image.id,
+        upload: upload.id,
+        owner: upload.owner.clone(),
+        blob: shared.unwrap_or(image.blob),
+        bytes: image.bytes,
+        sha256: image.sha256,
+        filename: image.filename.clone(),
+        format: image.format.clone(),
+        width_px: image.width_px,
+        height_px: image.height_px,
+        duplicate: shared.is_some(),
+        received_at: upload.received_at,
+    };
+    Ok((view, job))
 }
 
 /// The upload that was recorded under the same idempotency key.
@@ -77,20 +145,26 @@ async fn known_blobs(session: &mut Session, images: &[NewImage]) -> Result<HashM
     Ok(known)
 }
 
-/// For each task, whether its variant of the blob exists.
-async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask]) -> Result<Vec<bool>, CatalogError> {
-    let rows = sqlx::query(
-        "SELECT v.spec_digest AS spec_digest, v.pipeline_version AS pipeline_version FROM variants v \
-         JOIN blobs r ON r.id = v.result AND r.missing = 0 WHERE v.blob = ?",
+/// For each task the variant of the blob that it would make, if that is there already.
+async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask]) -> Result<Vec<Option<StoredVariant>>, CatalogError> {
+    let mut rows = sqlx::query(
+        "SELECT v.spec_digest AS spec_digest, v.pipeline_version AS pipeline_version, v.result AS v_result, v.format AS v_format, \
+         v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, r.sha256 AS r_sha256, r.bytes AS r_bytes \
+         FROM variants v JOIN blobs r ON r.id = v.result AND r.missing = 0 WHERE v.blob = ?",
     )
     .bind(id(blob.uuid()))
-    .fetch_all(&mut session.conn)
-    .await?;
-    let mut existing = Vec::with_capacity(rows.len());
-    for row in &rows {
-        existing.push((Columns(row).digest("spec_digest")?, Columns(row).number::<u32>("pipeline_version")?));
+    .fetch(&mut session.conn);
+    let mut existing = vec![None; tasks.len()];
+    while let Some(row) = rows.try_next().await? {
+        let row = Columns(&row);
+        let of = (row.digest("spec_digest")?, row.number::<u32>("pipeline_version")?);
+        for (task, made) in tasks.iter().zip(&mut existing) {
+            if of == (task.spec_digest, task.pipeline_version) {
+                *made = Some(views::stored_from(row)?);
+            }
+        }
     }
-    Ok(tasks.iter().map(|task| existing.contains(&(task.spec_digest, task.pipeline_version))).collect())
+    Ok(existing)
 }
 
 /// All rows of one image in one trip; with the first one the upload's own.
@@ -99,7 +173,7 @@ async fn insert_image(
     upload: &NewUpload,
     position: usize,
     shared: Option<BlobId>,
-    made: &[bool],
+    made: &[Option<StoredVariant>],
 ) -> Result<(), CatalogError> {
     let image = &upload.images[position];
     let received_at = upload.received_at.as_millis();
@@ -135,7 +209,7 @@ async fn insert_image(
         .push_bind(shared.is_some())
         .push_bind(received_at)
         .push_bind(pairs_text(&image.metadata)?);
-    let done = made.iter().all(|made| *made);
+    let done = made.iter().all(Option::is_some);
     sql.push(
         "); INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
     );
@@ -182,7 +256,7 @@ fn insert_upload(sql: &mut QueryBuilder<Sqlite>, upload: &NewUpload) -> Result<(
     Ok(())
 }
 
-fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[bool], received_at: i64) {
+fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[Option<StoredVariant>], received_at: i64) {
     let tasks: Vec<_> = image.job.tasks.iter().zip(made).enumerate().collect();
     for part in tasks.chunks(ROWS) {
         sql.push(
@@ -200,8 +274,8 @@ fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[bool],
                 .push_bind(task.spec_digest.to_vec())
                 .push_bind(i64::from(task.pipeline_version))
                 .push_bind(task.format.clone())
-                .push_bind(if **made { "completed" } else { "pending" })
-                .push_bind(made.then_some(received_at));
+                .push_bind(if made.is_some() { "completed" } else { "pending" })
+                .push_bind(made.is_some().then_some(received_at));
         });
     }
 }
@@ -211,9 +285,9 @@ fn pairs_text(pairs: &[(String, String)]) -> Result<String, CatalogError> {
     serde_json::to_string(pairs).map_err(|e| CatalogError::Backend(e.into()))
 }
 
-fn count(session: &mut Session, image: &NewImage, made: &[bool]) {
+fn count(session: &mut Session, image: &NewImage, made: &[Option<StoredVariant>]) {
     let tasks = i64::try_from(made.len()).unwrap_or(i64::MAX);
-    let completed = i64::try_from(made.iter().filter(|made| **made).count()).unwrap_or(i64::MAX);
+    let completed = i64::try_from(made.iter().filter(|made| made.is_some()).count()).unwrap_or(i64::MAX);
     session.delta.bytes_received += size(image.bytes);
     session.delta.completed_tasks += completed;
     session.delta.pending_tasks += tasks - completed;

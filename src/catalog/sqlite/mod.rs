@@ -33,10 +33,13 @@ use super::{
     NewUpload, Page, Release, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use writer::Writer;
 
 /// Connections that read. Their statements are short; more would only wait for a core.
 const READERS: u32 = 3;
+/// How many of them lists may hold at once, so that who reads a single thing never waits for those who read many.
+const LISTERS: usize = 1;
 /// How long a statement waits for another process's lock (a backup, a shell) before it fails.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -66,6 +69,7 @@ enum OpenError {
 pub struct SqliteCatalog {
     writer: Writer,
     readers: SqlitePool,
+    listers: Semaphore,
 }
 
 impl SqliteCatalog {
@@ -102,7 +106,7 @@ impl SqliteCatalog {
         migrate(path, &mut conn).await?;
         let reading = options.read_only(true).pragma("cache_size", "-4096");
         let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_lazy_with(reading);
-        Ok(Self { writer: Writer::start(conn), readers })
+        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
     }
 
     /// A catalog that may be in use by another process, for reading: what writes fails. Neither makes nor changes it.
@@ -118,7 +122,7 @@ impl SqliteCatalog {
             .disable_statement_logging();
         let conn = options.connect().await.map_err(|e| of_opening(path, e))?;
         let readers = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
-        Ok(Self { writer: Writer::start(conn), readers })
+        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
     }
 
     /// Lets what waits be written, moves the write-ahead log into the file and closes it. Later calls find the catalog
@@ -133,6 +137,11 @@ impl SqliteCatalog {
         if let Err(error) = conn.close().await {
             tracing::warn!(%error, "the catalog did not close cleanly; the next start repairs it");
         }
+    }
+
+    /// A list's turn to read; lists come one after another.
+    async fn list_turn(&self) -> Result<SemaphorePermit<'_>, CatalogError> {
+        self.listers.acquire().await.map_err(|e| CatalogError::Backend(e.into()))
     }
 
     async fn mark(&self, of: &[BlobId], missing: bool) -> Result<Vec<BlobId>, CatalogError> {
@@ -237,7 +246,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn upload(&self, id: UploadId) -> Result<Option<UploadView>, CatalogError> {
-        views::upload(&self.readers, id).await
+        views::upload(&mut *self.readers.acquire().await?, id).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobView>, CatalogError> {
@@ -261,14 +270,17 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn uploads(&self, page: Page<UploadId>) -> Result<Listed<UploadView, UploadId>, CatalogError> {
+        let _turn = self.list_turn().await?;
         lists::uploads(&self.readers, &page).await
     }
 
     async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, JobView), ImageId>, CatalogError> {
+        let _turn = self.list_turn().await?;
         lists::images(&self.readers, &page).await
     }
 
     async fn jobs(&self, page: Page<JobId>, state: Option<JobState>) -> Result<Listed<JobView, JobId>, CatalogError> {
+        let _turn = self.list_turn().await?;
         lists::jobs(&self.readers, &page, state).await
     }
 

@@ -288,10 +288,15 @@ async fn lists_and_sweeps_walk_indexes_and_do_not_sort() {
     drop(folder.open().await);
     let mut raw = folder.raw().await;
     let cases = [
-        (lists::UPLOADS, "uploads_owner (owner=? AND id<?)"),
-        (lists::IMAGES, "images_owner (owner=? AND id<?)"),
-        (lists::JOBS, "jobs_owner (owner=? AND id<?)"),
-        (lists::JOBS_IN_STATE, "jobs_owner_state (owner=? AND state=? AND id<?)"),
+        (lists::WALK_UPLOADS, "uploads_owner (owner=? AND id<?)"),
+        (lists::WALK_UPLOADS, "COVERING INDEX tasks_image_name (image=?)"),
+        (lists::WALK_IMAGES, "images_owner (owner=? AND id<?)"),
+        (lists::WALK_JOBS, "jobs_owner (owner=? AND id<?)"),
+        (lists::WALK_JOBS_IN_STATE, "jobs_owner_state (owner=? AND state=? AND id<?)"),
+        (lists::UPLOADS, "uploads_owner (owner=? AND id>? AND id<?)"),
+        (lists::IMAGES, "images_owner (owner=? AND id>? AND id<?)"),
+        (lists::JOBS, "jobs_owner (owner=? AND id>? AND id<?)"),
+        (lists::JOBS_IN_STATE, "jobs_owner_state (owner=? AND state=? AND id>? AND id<?)"),
         (blobs::DEAD, "blobs_dead (id>?)"),
         (blobs::AFTER, "PRIMARY KEY (id>?)"),
         (erase::PURGE_TOMBSTONES, "tombstones_deleted_at (deleted_at<?)"),

@@ -1,6 +1,16 @@
-//! Rows as clients see them. Reads only; each view is one statement and so one moment.
+//! Rows as clients see them. Reads only; what can change of a view is one statement and so one moment.
+//!
+//! The invariant: a row is folded into the view as it comes and let go. What is large and there once for many tasks (an
+//! upload's metadata and refused files) is no column of a task's row, as each row holds a copy of each of its values.
 
-use sqlx::{Row as _, SqliteExecutor, sqlite::SqliteRow};
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{
+    Row as _, Sqlite, SqliteConnection, SqliteExecutor,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 use super::{
     super::{CatalogError, ImageView, JobTiming, JobView, RejectedFile, StoredVariant, TaskTiming, TaskView, UploadView, VariantView},
@@ -12,8 +22,7 @@ use crate::domain::{BlobId, ImageId, JobId, JobState, Refusal, TaskId, TaskState
 macro_rules! tasks_of {
     ($filter:literal) => {
         concat!(
-            "SELECT u.id AS u_id, u.owner AS u_owner, u.received_at AS u_received_at, u.metadata AS u_metadata, u.rejected AS u_rejected, \
-             i.id AS i_id, i.upload AS i_upload, i.position AS i_position, i.owner AS i_owner, i.blob AS i_blob, i.filename AS i_filename, i.format AS i_format, \
+            "SELECT i.id AS i_id, i.upload AS i_upload, i.position AS i_position, i.owner AS i_owner, i.blob AS i_blob, i.filename AS i_filename, i.format AS i_format, \
              i.width_px AS i_width_px, i.height_px AS i_height_px, i.duplicate AS i_duplicate, i.received_at AS i_received_at, \
              b.sha256 AS b_sha256, b.bytes AS b_bytes, \
              j.id AS j_id, j.state AS j_state, j.attempt AS j_attempt, j.max_attempts AS j_max_attempts, j.priority AS j_priority, \
@@ -25,7 +34,7 @@ macro_rules! tasks_of {
              t.failure_code AS t_failure_code, t.failure_detail AS t_failure_detail, \
              v.result AS v_result, v.format AS v_format, v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, \
              r.sha256 AS r_sha256, r.bytes AS r_bytes \
-             FROM jobs j JOIN uploads u ON u.id = j.upload JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob \
+             FROM jobs j JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob \
              JOIN tasks t ON t.job = j.id \
              LEFT JOIN variants v ON t.state = 'completed' AND v.blob = i.blob AND v.spec_digest = t.spec_digest \
              AND v.pipeline_version = t.pipeline_version \
@@ -36,41 +45,44 @@ macro_rules! tasks_of {
 }
 pub(super) use tasks_of;
 
-/// The same, in the order in which [`jobs_of`] takes them.
-macro_rules! tasks_where {
-    ($filter:literal) => {
-        concat!(tasks_of!($filter), " ORDER BY i.position, j.queued_at, j.id, t.position")
-    };
-}
-
 /// An upload with its images, jobs and tasks.
-pub(super) async fn upload(from: impl SqliteExecutor<'_>, of: UploadId) -> Read<Option<UploadView>> {
-    let rows = sqlx::query(tasks_where!("j.upload = ?")).bind(id(of.uuid())).fetch_all(from).await?;
-    if rows.is_empty() { Ok(None) } else { upload_from(&rows).map(Some) }
+pub(super) async fn upload(from: &mut SqliteConnection, of: UploadId) -> Read<Option<UploadView>> {
+    // First what never changes, then the rest: an upload that is deleted in between has no rows left.
+    let head = sqlx::query("SELECT id, owner, received_at, metadata, rejected FROM uploads WHERE id = ?")
+        .bind(id(of.uuid()))
+        .fetch_optional(&mut *from)
+        .await?;
+    let Some(head) = head.map(|row| upload_from(&row)).transpose()? else { return Ok(None) };
+    let images = jobs_of(from, sqlx::query(tasks_of!("j.upload = ?")).bind(id(of.uuid()))).await?;
+    Ok((!images.is_empty()).then(|| with_images(head, images)))
 }
 
-/// An upload from all its rows, of which there are some.
-pub(super) fn upload_from(rows: &[SqliteRow]) -> Read<UploadView> {
-    let first = Columns(rows.first().ok_or_else(|| nonsense("an upload without rows"))?);
-    let of = UploadId::from_uuid(first.uuid("u_id")?);
-    let (metadata, rejected) = (first.plain("u_metadata")?, first.plain("u_rejected")?);
-    let mut view = UploadView {
+/// An upload, still without its images.
+pub(super) fn upload_from(row: &SqliteRow) -> Read<UploadView> {
+    let row = Columns(row);
+    let of = UploadId::from_uuid(row.uuid("id")?);
+    let (metadata, rejected) = (row.plain("metadata")?, row.plain("rejected")?);
+    Ok(UploadView {
         id: of,
-        owner: first.plain("u_owner")?,
+        owner: row.plain("owner")?,
         state: UploadState::Processing,
-        received_at: first.time("u_received_at")?,
+        received_at: row.time("received_at")?,
         metadata: serde_json::from_str(metadata).map_err(|e| nonsense(format!("metadata of upload {of}: {e}")))?,
         rejected: rejected_from(rejected)?,
-        images: jobs_of(rows)?,
-    };
-    view.state = UploadState::of_jobs(view.images.iter().map(|(_, job)| job.state));
-    Ok(view)
+        images: Vec::new(),
+    })
+}
+
+/// The upload, in the state that follows from its jobs.
+pub(super) fn with_images(head: UploadView, images: Vec<(ImageView, JobView)>) -> UploadView {
+    let state = UploadState::of_jobs(images.iter().map(|(_, job)| job.state));
+    UploadView { state, images, ..head }
 }
 
 /// A job with its tasks.
 pub(super) async fn job(from: impl SqliteExecutor<'_>, of: JobId) -> Read<Option<JobView>> {
-    let rows = sqlx::query(tasks_where!("j.id = ?")).bind(id(of.uuid())).fetch_all(from).await?;
-    Ok(jobs_of(&rows)?.pop().map(|(_, job)| job))
+    let jobs = jobs_of(from, sqlx::query(tasks_of!("j.id = ?")).bind(id(of.uuid()))).await?;
+    Ok(jobs.into_iter().next().map(|(_, job)| job))
 }
 
 /// An image and where its bytes are.
@@ -89,12 +101,9 @@ pub(super) async fn image(from: impl SqliteExecutor<'_>, of: ImageId) -> Read<Op
 
 /// A named variant of an image, with its job.
 pub(super) async fn variant(from: impl SqliteExecutor<'_>, of: ImageId, name: &VariantName) -> Read<Option<VariantView>> {
-    let rows = sqlx::query(tasks_where!("j.id = (SELECT job FROM tasks WHERE image = ? AND name = ?)"))
-        .bind(id(of.uuid()))
-        .bind(name.as_str())
-        .fetch_all(from)
-        .await?;
-    let Some((image, job)) = jobs_of(&rows)?.pop() else { return Ok(None) };
+    let query = sqlx::query(tasks_of!("j.id = (SELECT job FROM tasks WHERE image = ? AND name = ?)"));
+    let jobs = jobs_of(from, query.bind(id(of.uuid())).bind(name.as_str().to_owned())).await?;
+    let Some((image, job)) = jobs.into_iter().next() else { return Ok(None) };
     let task = job.tasks.iter().find(|task| task.name == *name).cloned();
     Ok(task.map(|task| VariantView { owner: image.owner, filename: image.filename, task, job }))
 }
@@ -123,22 +132,46 @@ fn rejected_from(text: &str) -> Read<Vec<RejectedFile>> {
     plain.into_iter().map(whole).collect()
 }
 
-/// Groups rows of [`tasks_where`] by job, in their order.
-pub(super) fn jobs_of(rows: &[SqliteRow]) -> Read<Vec<(ImageView, JobView)>> {
-    let mut jobs: Vec<(ImageView, JobView)> = Vec::new();
-    for row in rows {
-        let row = Columns(row);
+/// A statement with what is bound to it.
+pub(super) type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+/// A job whose rows are coming in.
+struct Gathered {
+    /// Its place among the jobs of its upload: image, time, id.
+    place: (i64, i64, JobId),
+    image: ImageView,
+    job: JobView,
+    tasks: Vec<(i64, TaskView)>,
+}
+
+/// The jobs of [`tasks_of`], each with its image, in the order of the images, then of the jobs; their tasks in order. A
+/// join promises no order, so they are put in it here.
+pub(super) async fn jobs_of<'e>(from: impl SqliteExecutor<'e>, query: Asked<'e>) -> Read<Vec<(ImageView, JobView)>> {
+    let mut rows = query.fetch(from);
+    let mut gathered: Vec<Gathered> = Vec::new();
+    let mut known: HashMap<JobId, usize> = HashMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let row = Columns(&row);
         let of = JobId::from_uuid(row.uuid("j_id")?);
-        match jobs.last_mut() {
-            Some((_, job)) if job.id == of => job.tasks.push(task_from(row, job.state)?),
-            _ => {
-                let mut job = job_from(row, of)?;
-                job.tasks.push(task_from(row, job.state)?);
-                jobs.push((image_from(row)?, job));
+        let at = match known.get(&of) {
+            Some(at) => *at,
+            None => {
+                let place = (row.plain("i_position")?, row.plain("j_queued_at")?, of);
+                gathered.push(Gathered { place, image: image_from(row)?, job: job_from(row, of)?, tasks: Vec::new() });
+                known.insert(of, gathered.len() - 1);
+                gathered.len() - 1
             }
-        }
+        };
+        let of = &mut gathered[at];
+        of.tasks.push((row.plain("t_position")?, task_from(row, of.job.state)?));
     }
-    Ok(jobs)
+    gathered.sort_by_key(|of| of.place);
+    let whole = |mut of: Gathered| {
+        of.tasks.sort_by_key(|(position, _)| *position);
+        of.job.tasks = of.tasks.into_iter().map(|(_, task)| task).collect();
+        (of.image, of.job)
+    };
+    Ok(gathered.into_iter().map(whole).collect())
 }
 
 fn image_from(row: Columns<'_>) -> Read<ImageView> {
@@ -172,7 +205,7 @@ fn job_from(row: Columns<'_>, of: JobId) -> Read<JobView> {
     };
     Ok(JobView {
         id: of,
-        upload: UploadId::from_uuid(row.uuid("u_id")?),
+        upload: UploadId::from_uuid(row.uuid("i_upload")?),
         image: ImageId::from_uuid(row.uuid("i_id")?),
         state: row.word("j_state")?,
         attempt: row.number("j_attempt")?,
@@ -198,18 +231,7 @@ fn task_from(row: Columns<'_>, job: JobState) -> Read<TaskView> {
             store: row.maybe_duration("t_store_ns")?.unwrap_or_default(),
         }),
     };
-    let result = match row.maybe_uuid("v_result")? {
-        None => None,
-        Some(blob) => Some(StoredVariant {
-            blob: BlobId::from_uuid(blob),
-            bytes: row.number("r_bytes")?,
-            sha256: row.digest("r_sha256")?,
-            width_px: row.number("v_width_px")?,
-            height_px: row.number("v_height_px")?,
-            format: row.plain("v_format")?,
-            quality: row.maybe_number("v_quality")?,
-        }),
-    };
+    let result = if row.maybe_uuid("v_result")?.is_some() { Some(stored_from(row)?) } else { None };
     Ok(TaskView {
         id: TaskId::from_uuid(row.uuid("t_id")?),
         name: row.word("t_name")?,
@@ -220,6 +242,19 @@ fn task_from(row: Columns<'_>, job: JobState) -> Read<TaskView> {
         result,
         timing,
         failure: row.failure("t_failure_code", "t_failure_detail")?,
+    })
+}
+
+/// A variant that is there.
+pub(super) fn stored_from(row: Columns<'_>) -> Read<StoredVariant> {
+    Ok(StoredVariant {
+        blob: BlobId::from_uuid(row.uuid("v_result")?),
+        bytes: row.number("r_bytes")?,
+        sha256: row.digest("r_sha256")?,
+        width_px: row.number("v_width_px")?,
+        height_px: row.number("v_height_px")?,
+        format: row.plain("v_format")?,
+        quality: row.maybe_number("v_quality")?,
     })
 }
 

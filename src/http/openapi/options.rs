@@ -173,7 +173,9 @@ pub(super) fn form(single: bool) -> Object {
         .property("unknown_fields", unknown_fields())
         .property(
             "metadata[key]",
-            ObjectBuilder::new().schema_type(Type::String).description(Some("Kept with the upload under `key`, which may be any word.")),
+            ObjectBuilder::new().schema_type(Type::String).description(Some(
+                "Kept with the upload under `key`, which may be any word. At most 64 pairs, and 16 KiB of keys and values together.",
+            )),
         );
     for row in bare() {
         form = form.property(row.name, described(row));

@@ -23,7 +23,7 @@ use crate::{
         query::NoQuery,
         view,
     },
-    ingest::UploadRequest,
+    ingest::{FileOutcome, UploadRequest},
 };
 
 use super::{intake, uploads, uploads::MAX_WAIT_S};
@@ -86,6 +86,9 @@ fn mark_replay(answer: &mut HeaderMap, replayed: bool) {
 async fn accept(site: &App, request: Request, raw_name: Option<&str>) -> Result<(Accepted, UploadRequest), Problem> {
     let intake = intake::take_in(site, request, raw_name).await?;
     let wanted = form::read(&intake.fields, &site.presets, intake.idempotency_key.clone())?;
+    // Variants may be named after the last file, so that only now both numbers are known; nothing is durable yet.
+    let taken = intake.files.iter().filter(|file| matches!(file, FileOutcome::Staged(_))).count();
+    form::check_tasks(taken, wanted.variants.len())?;
     let accepted = site.committer.commit(wanted.clone(), intake.files).await?;
     if !accepted.replayed {
         site.metrics.upload_received(accepted.upload.images.iter().map(|(image, _)| image.bytes).sum());

@@ -126,6 +126,13 @@ impl Process {
         pages * rustix::param::page_size() as u64
     }
 
+    /// The most memory it was resident with so far, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process of ours");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// Its log lines so far, of this and earlier processes on the folder.
     pub(crate) fn log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(&self.log).expect("a log");
