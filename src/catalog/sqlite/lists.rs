@@ -71,7 +71,7 @@ pub(super) async fn images(from: &SqlitePool, page: &Page<ImageId>) -> Read<List
     let walked = range.walk(&mut moment, WALK_IMAGES, page.limit, |_| Ok(())).await?;
     let mut items = range.jobs(&mut moment, IMAGES, walked.last).await?;
     // Stable: the first job of an image is the one it came with.
-    items.sort_by(|(a, _), (b, _)| b.id.cmp(&a.id));
+    items.sort_by_key(|(image, _)| std::cmp::Reverse(image.id));
     items.dedup_by_key(|(image, _)| image.id);
     Ok(Listed { items, next: walked.next.map(ImageId::from_uuid) })
 }
@@ -83,7 +83,7 @@ pub(super) async fn jobs(from: &SqlitePool, page: &Page<JobId>, state: Option<Jo
     let range = Range { owner: &page.owner, before: page.before.map(JobId::uuid), state };
     let walked = range.walk(&mut moment, walk, page.limit, |_| Ok(())).await?;
     let mut items: Vec<JobView> = range.jobs(&mut moment, read, walked.last).await?.into_iter().map(|(_, job)| job).collect();
-    items.sort_by(|a, b| b.id.cmp(&a.id));
+    items.sort_by_key(|job| std::cmp::Reverse(job.id));
     Ok(Listed { items, next: walked.next.map(JobId::from_uuid) })
 }
 
