@@ -359,6 +359,8 @@ proptest! {
     ) {
         // Data full of near-boundaries, after an image so that they count.
         prop_assume!(!data.windows(5).any(|window| window == b"\r\n--B"));
+        // Data that begin with the boundary are refused: the line end before belongs to the head.
+        prop_assume!(!data.starts_with(b"--B"));
         let mut image = noise_png(150, 150);
         image.extend_from_slice(&data);
         let body = multipart_body(&[(&field("w"), b"1"), (CAT, &image), (DOG, &data)]);
