@@ -297,7 +297,10 @@ impl<'a> Decoder<'a> {
             if wanted {
                 let visited: usize = scan.components.iter().map(|part| self.planes[part.index].blocks()).sum();
                 work = check_work(visited + (end - scan.data_at), work, &self.options.limits)?;
-                self.read_scan(&scan, &walk.tables, end - scan.data_at)?;
+                // The last code of data that are cut may be half a code, which is none at all.
+                let cut = *end == self.bytes.len() && listing_fault.as_ref().is_some_and(|fault| fault.kind() == ErrorKind::Truncated);
+                let read = self.read_scan(&scan, &walk.tables, end - scan.data_at);
+                read.map_err(|fault| if cut { Error::truncated(self.bytes.len()) } else { fault })?;
             }
             walk.resume(*end);
         }

@@ -109,3 +109,19 @@ fn scan_bombs_end() {
     let error = decode(&bomb, Options::new(Scale::Full)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
 }
+
+#[test]
+fn every_cut_is_told_as_one() {
+    let kind = |error: jpeg_shrink::Error| error.kind();
+    for (picture, bytes) in PICTURES.iter().enumerate() {
+        for cut in 0..bytes.len() - 4 {
+            for scale in SCALES {
+                let options = Options::new(scale);
+                assert_eq!(decode(&bytes[..cut], options).err().map(kind), Some(ErrorKind::Truncated), "{picture} {cut} {scale:?}");
+                if let Ok((_, outcome)) = decode(&bytes[..cut], Options { lenient: true, ..options }) {
+                    assert_eq!(outcome.fault.map(kind), Some(ErrorKind::Truncated), "{picture} {cut} {scale:?}, lenient");
+                }
+            }
+        }
+    }
+}
