@@ -65,7 +65,7 @@ settings! {
     allowed_hosts: String, "PIXMILL_ALLOWED_HOSTS", "LIST", |c| text(c.server.edge.allowed_hosts.as_ref());
     /// Networks and unix (our socket) whose word on client, scheme, host and prefix counts [default: none]
     trusted_proxies: String, "PIXMILL_TRUSTED_PROXIES", "LIST", |c| text(c.server.edge.trusted_proxies.as_ref());
-    /// Origins whose pages may upload, read and delete, such as https://app.example.com, or * [default: only our own]
+    /// Origins whose pages may upload, read and delete, such as `https://app.example.com`, or * [default: only our own]
     cors_origins: String, "PIXMILL_CORS_ORIGINS", "LIST", |c| text(c.server.edge.cors_origins.as_ref());
     /// Worker threads [default: the cores the machine or cgroup grants]
     workers: u32, "PIXMILL_WORKERS", "N", |c| Some(c.pool.workers);
