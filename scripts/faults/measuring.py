@@ -14,6 +14,8 @@ import common
 from invariants import Vitals
 
 MIB = 1 << 20
+# Times that cases allow are meant for a machine that does nothing else; PIXMILL_FAULTS_SLACK=3 allows three times as much.
+SLACK = float(os.environ.get("PIXMILL_FAULTS_SLACK", "1"))
 
 
 class Measuring:
@@ -35,6 +37,7 @@ class Measuring:
         yield spent
         spent["cpu_s"], spent["grow_mib"] = self.cpu_s() - cpu, max(0, self.server.memory()[1] - rss) / MIB
         if cpu_s is not None:
+            cpu_s *= SLACK
             self.check(spent["cpu_s"] <= cpu_s, f"{what}: {spent['cpu_s']:.2f} s of CPU, allowed {cpu_s}")
         if grow_mib is not None:
             self.check(spent["grow_mib"] <= grow_mib, f"{what}: memory grew by {spent['grow_mib']:.0f} MiB, allowed {grow_mib}")
@@ -61,6 +64,7 @@ class Measuring:
         """Check a quantile of what `probe` measured."""
         if self.check(took_ms, f"{what}: nothing was measured"):
             at = common.quantile(took_ms, q)
+            limit_ms *= SLACK
             self.check(at < limit_ms, f"{what}: {at:.0f} ms at {q:.0%}, allowed {limit_ms}")
             self.note(f"{what}: {common.median(took_ms):.1f} ms, {at:.1f} ms at {q:.0%}, {len(took_ms)} times")
 
