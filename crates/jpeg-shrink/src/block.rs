@@ -5,7 +5,7 @@
 
 use crate::{
     entropy::{Bits, Window},
-    huffman::{Huffman, NoCode, Skip, Values, extended},
+    huffman::{Huffman, NoCode, Skip, extended},
 };
 
 /// Natural position (8 * row + column) of each zigzag index.
@@ -22,15 +22,15 @@ pub(crate) type Scratch = [i16; 256];
 
 /// Which coefficients are kept, and where.
 pub(crate) struct Kept {
-    /// By zigzag index: place in the kept block, or `NONE`.
-    slots: [u8; 64],
+    /// By zigzag index: place in the kept block, or `NONE`; indices past a block's end have none.
+    pub(crate) slots: [u8; 256],
     /// The last zigzag index with a place.
     pub(crate) last: u32,
 }
 
 impl Kept {
     pub(crate) fn new(side: usize) -> Self {
-        let (mut slots, mut last) = ([NONE; 64], 0);
+        let (mut slots, mut last) = ([NONE; 256], 0);
         for (index, &natural) in ZIGZAG.iter().enumerate() {
             let (row, column) = (usize::from(natural) / 8, usize::from(natural) % 8);
             if row < side && column < side {
@@ -55,7 +55,7 @@ impl Kept {
 
 /// Decodes the DC difference; bits must be refilled. Returns the bits it takes, which are not yet consumed.
 #[inline(always)]
-fn dc_difference(dc: &Huffman, bits: &Bits) -> Result<(i32, u32), NoCode> {
+pub(crate) fn dc_difference(dc: &Huffman, bits: &Bits) -> Result<(i32, u32), NoCode> {
     let (length, size) = dc.find(bits.peek())?;
     if size > 15 {
         return Err(NoCode);
@@ -75,60 +75,6 @@ pub(crate) fn dc_only(dc: &Huffman, ac: &Huffman, skip: &Skip, bits: &mut Bits, 
     bits.consume(used);
     bits.refill(window);
     skip.rest_of_block(ac, bits, window, 1)
-}
-
-/// A sequential block with as many coefficients as `kept` has, to the front of `block`, which must be zeros there; behind that it is
-/// room for what is not kept.
-#[inline(always)]
-pub(crate) fn sequential(
-    (dc, ac, values, skip): (&Huffman, &Huffman, &Values, Option<&Skip>),
-    kept: &Kept,
-    bits: &mut Bits,
-    window: &Window,
-    before: &mut i16,
-    block: &mut Scratch,
-) -> Result<(), NoCode> {
-    bits.refill(window);
-    let (difference, used) = dc_difference(dc, bits)?;
-    bits.consume(used);
-    *before = before.wrapping_add(difference as i16);
-    block[0] = *before;
-    // Without a skip table every symbol is looked at.
-    let last = if skip.is_some() { kept.last } else { 63 };
-    let mut index = 1;
-    while index <= last {
-        bits.refill(window);
-        let entry = values.find(bits.peek());
-        let value = if entry != 0 {
-            bits.consume(entry & 63);
-            index += entry >> 8 & 255;
-            if index >= Values::END {
-                return Ok(());
-            }
-            (entry >> 16) as i16
-        } else {
-            let (length, symbol) = ac.find(bits.peek())?;
-            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            let value = extended(bits.peek() << length, size);
-            bits.consume(length + size);
-            if size == 0 && run != 15 {
-                return Ok(());
-            }
-            index += run + 1;
-            value as i16
-        };
-        if index > 64 {
-            return Err(NoCode);
-        }
-        block[usize::from(kept.slots[(index - 1) as usize & 63])] = value;
-    }
-    match skip {
-        Some(skip) if index < 64 => {
-            bits.refill(window);
-            skip.rest_of_block(ac, bits, window, index)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The first DC scan of a progressive picture: the difference, shifted by `low`.
@@ -164,7 +110,10 @@ impl Band<'_> {
     /// Stores a coefficient if it is kept.
     #[inline(always)]
     fn store(&self, block: &mut [i16], index: u32, value: i32) -> Result<(), NoCode> {
-        let slot = *self.kept.slots.get(index as usize).ok_or(NoCode)?;
+        if index > 63 {
+            return Err(NoCode);
+        }
+        let slot = self.kept.slots[index as usize & 63];
         if let Some(place) = block.get_mut(usize::from(slot)) {
             *place = value as i16;
         }

@@ -8,8 +8,10 @@ use crate::{
     entropy::Source,
     error::Error,
     header::{Coding, Scan, Tables},
-    huffman::{Huffman, NoCode, Skip, Values},
+    huffman::{Huffman, NoCode, Skip},
     plane::{Geometry, Plane, transform},
+    simd::{self, Avx2},
+    symbols::{self, Symbols},
 };
 
 /// Scans longer than this are worth a table that packs several symbols into an entry.
@@ -36,7 +38,7 @@ impl Ready {
             if needs_ac && ready.ac[part.ac_table].is_none() {
                 let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
                 let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some(AcTables { values: Values::new(&codes), codes, skip });
+                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes), codes, skip });
             }
         }
         Ok(ready)
@@ -46,15 +48,15 @@ impl Ready {
 /// What AC coefficients are read with; the skip table only where some are not wanted.
 pub(crate) struct AcTables {
     codes: Huffman,
-    values: Values,
+    symbols: Symbols,
     skip: Option<Skip>,
 }
 
 impl AcTables {
-    /// For [`block::sequential`], of a component with blocks of this side.
+    /// For [`symbols::sequential`], of a component with blocks of this side.
     #[inline(always)]
-    fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Values, Option<&'t Skip>) {
-        (dc, &self.codes, &self.values, if side < 8 { self.skip.as_ref() } else { None })
+    fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Symbols, Option<&'t Skip>) {
+        (dc, &self.codes, &self.symbols, if side < 8 { self.skip.as_ref() } else { None })
     }
 }
 
@@ -100,42 +102,63 @@ pub(crate) fn stream_strip(
     planes: &mut [Plane],
     mcus_wide: usize,
 ) -> Result<(), Error> {
-    let mut kept: Scratch = [0; 256];
-    for mcu in 0..mcus_wide {
-        if source.before_mcu()? {
-            *before = [0; 4];
-        }
-        let mut bits = source.bits;
-        for member in members {
-            let (Some(dc), Some(ac), Some(plane)) =
-                (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3], planes.get_mut(member.plane))
-            else {
-                continue;
-            };
-            let Some(quantisers) = &plane.quantisers else { continue };
-            let before = &mut before[member.plane & 3];
-            let x = (mcu * plane.horizontal + member.across) * plane.side;
-            let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
-            let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
-                let done = block::dc_only(dc, &ac.codes, skip, &mut bits, &source.window, before);
-                transform(1, std::slice::from_ref(before), quantisers, out, plane.stride);
-                done
-            } else {
-                let count = plane.side * plane.side;
-                kept[..count].fill(0);
-                let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, &source.window, before, &mut kept);
-                transform(plane.side, &kept[..count], quantisers, out, plane.stride);
-                done
-            };
-            if let Err(NoCode) = done {
-                source.bits = bits;
-                return Err(broken(source));
+    simd::run(Strip { source, ready, members, before, planes, mcus_wide })
+}
+
+/// What [`stream_strip`] does.
+struct Strip<'s, 'a> {
+    source: &'s mut Source<'a>,
+    ready: &'s Ready,
+    members: &'s [Member],
+    before: &'s mut [i16; 4],
+    planes: &'s mut [Plane],
+    mcus_wide: usize,
+}
+
+impl simd::Work for Strip<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) -> Result<(), Error> {
+        let Self { source, ready, members, before, planes, mcus_wide } = self;
+        let mut kept: Scratch = [0; 256];
+        for mcu in 0..mcus_wide {
+            if source.before_mcu()? {
+                *before = [0; 4];
             }
+            let mut bits = source.bits;
+            for member in members {
+                let (Some(dc), Some(ac), Some(plane)) =
+                    (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3], planes.get_mut(member.plane))
+                else {
+                    continue;
+                };
+                let Some(quantisers) = &plane.quantisers else { continue };
+                let before = &mut before[member.plane & 3];
+                let x = (mcu * plane.horizontal + member.across) * plane.side;
+                let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
+                let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
+                    let done = block::dc_only(dc, &ac.codes, skip, &mut bits, &source.window, before);
+                    transform(1, std::slice::from_ref(before), quantisers, out, plane.stride, false, avx2);
+                    done
+                } else {
+                    let count = plane.side * plane.side;
+                    kept[..64].fill(0);
+                    let tables = ac.all(dc, plane.side);
+                    let done = symbols::sequential(tables, &plane.kept, &mut bits, &source.window, before, &mut kept);
+                    transform(plane.side, &kept[..count], quantisers, out, plane.stride, done == Ok(0), avx2);
+                    done.map(drop)
+                };
+                if let Err(NoCode) = done {
+                    source.bits = bits;
+                    return Err(broken(source));
+                }
+            }
+            source.bits = bits;
         }
-        source.bits = bits;
+        // The last MCUs of the picture have no next one to notice that they were not there.
+        source.finish().map(drop)
     }
-    // The last MCUs of the picture have no next one to notice that they were not there.
-    source.finish().map(drop)
 }
 
 /// Reads a scan of one component into its coefficients.
@@ -166,10 +189,10 @@ pub(crate) fn read_alone(
             let window = &source.window;
             let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
                 (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
-                    scratch[..count].fill(0);
-                    let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                    scratch[..64].fill(0);
+                    let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
                     block.copy_from_slice(&scratch[..count]);
-                    done
+                    done.map(drop)
                 }
                 (Coding::Progressive, 0, 0, Some(dc), ..) => {
                     block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
@@ -227,8 +250,8 @@ pub(crate) fn read_together(
                 let window = &source.window;
                 let done = match (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
                     (Some(dc), Some(ac)) => {
-                        scratch[..count].fill(0);
-                        block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch)
+                        scratch[..64].fill(0);
+                        symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch).map(drop)
                     }
                     _ => Err(NoCode),
                 };
