@@ -65,6 +65,7 @@
 //! transform).
 #![deny(unsafe_code)]
 
+mod band;
 mod block;
 mod decoder;
 mod entropy;

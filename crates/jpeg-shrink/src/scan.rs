@@ -4,7 +4,8 @@
 //! leave their kept coefficients in the planes.
 
 use crate::{
-    block::{self, Band, Scratch},
+    band::Band,
+    block::{self, Scratch},
     entropy::Source,
     error::Error,
     header::{Coding, Scan, Tables},
@@ -38,7 +39,7 @@ impl Ready {
             if needs_ac && ready.ac[part.ac_table].is_none() {
                 let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
                 let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes), codes, skip });
+                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes, coding == Coding::Progressive), codes, skip });
             }
         }
         Ok(ready)
@@ -170,54 +171,83 @@ pub(crate) fn read_alone(
     ac: Option<&AcTables>,
     plane: &mut Plane,
 ) -> Result<(), Error> {
-    let count = plane.side * plane.side;
-    let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
-    let low = u32::from(scan.low);
-    let mut before = 0i16;
-    let mut scratch: Scratch = [0; 256];
-    let mut band = ac.map(|ac| Band { ac: &ac.codes, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
-    for row in 0..high {
-        let start = row * blocks_wide;
-        for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
-            if source.before_mcu()? {
-                before = 0;
-                if let Some(band) = &mut band {
-                    band.run = 0;
+    simd::run(Alone { source, scan, coding, dc, ac, plane })
+}
+
+/// What [`read_alone`] does.
+struct Alone<'s, 'a> {
+    source: &'s mut Source<'a>,
+    scan: &'s Scan,
+    coding: Coding,
+    dc: Option<&'s Huffman>,
+    ac: Option<&'s AcTables>,
+    plane: &'s mut Plane,
+}
+
+impl simd::Work for Alone<'_, '_> {
+    type Output = Result<(), Error>;
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) -> Result<(), Error> {
+        let Self { source, scan, coding, dc, ac, plane } = self;
+        let count = plane.side * plane.side;
+        let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
+        let low = u32::from(scan.low);
+        let mut before = 0i16;
+        let mut scratch: Scratch = [0; 256];
+        let mut band = ac.filter(|_| scan.first > 0).map(|ac| Band {
+            ac: &ac.codes,
+            symbols: &ac.symbols,
+            kept: &plane.kept,
+            first: scan.first.into(),
+            last: scan.last.into(),
+            low,
+            run: 0,
+            avx2,
+        });
+        for row in 0..high {
+            let start = row * blocks_wide;
+            for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
+                if source.before_mcu()? {
+                    before = 0;
+                    if let Some(band) = &mut band {
+                        band.run = 0;
+                    }
                 }
-            }
-            let mut bits = source.bits;
-            let window = &source.window;
-            let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
-                (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
-                    scratch[..64].fill(0);
-                    let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
-                    block.copy_from_slice(&scratch[..count]);
-                    done.map(drop)
+                let mut bits = source.bits;
+                let window = &source.window;
+                let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
+                    (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
+                        scratch[..64].fill(0);
+                        let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                        block.copy_from_slice(&scratch[..count]);
+                        done.map(drop)
+                    }
+                    (Coding::Progressive, 0, 0, Some(dc), ..) => {
+                        block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
+                    }
+                    (Coding::Progressive, 0, ..) => {
+                        bits.refill(window);
+                        block[0] |= (bits.take(1) << low) as i16;
+                        Ok(())
+                    }
+                    (Coding::Progressive, _, 0, _, _, Some(band)) => {
+                        band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
+                    }
+                    (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
+                        Some(mask) => band.refine(&mut bits, window, block, mask),
+                        None => Err(NoCode),
+                    },
+                    _ => Err(NoCode),
+                };
+                source.bits = bits;
+                if let Err(NoCode) = done {
+                    return Err(broken(source));
                 }
-                (Coding::Progressive, 0, 0, Some(dc), ..) => {
-                    block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
-                }
-                (Coding::Progressive, 0, ..) => {
-                    bits.refill(window);
-                    block[0] |= (bits.take(1) << low) as i16;
-                    Ok(())
-                }
-                (Coding::Progressive, _, 0, _, _, Some(band)) => {
-                    band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
-                }
-                (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
-                    Some(mask) => band.refine(&mut bits, window, block, mask),
-                    None => Err(NoCode),
-                },
-                _ => Err(NoCode),
-            };
-            source.bits = bits;
-            if let Err(NoCode) = done {
-                return Err(broken(source));
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads an interleaved scan into its components' coefficients: sequential blocks, or DC alone.

@@ -30,6 +30,10 @@ impl Avx2 {
         match self {}
     }
 
+    pub(crate) fn deposit(self, _value: u64, _mask: u64) -> u64 {
+        match self {}
+    }
+
     pub(crate) fn ycbcr(self, _luma: &[u8], _blue: &[u8], _red: &[u8], _out: &mut [u8]) -> usize {
         match self {}
     }

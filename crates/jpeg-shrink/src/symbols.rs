@@ -1,4 +1,4 @@
-//! Sequential blocks whose coefficients are wanted: a table of whole symbols, and the loop that reads with it.
+//! A table of whole symbols, and the loop that reads sequential blocks with it where their coefficients are wanted.
 //!
 //! Knows nothing of where blocks lie. Sources: ITU-T T.81 F.2.2. An entry tells by the next bits how long a code and its extra bits are
 //! together, so that the next look-up need not wait for the coefficient's value, which is worked out beside it; nothing but the block's
@@ -17,23 +17,33 @@ const LOOK_BITS: u32 = 10;
 const SYMBOL_MAX: u32 = 18;
 
 /// The step of an end-of-block code; larger than any index.
-const END: u32 = 128;
+pub(crate) const END: u32 = 128;
 
 /// The step of "look yourself": a code or value too long for the table, or no code at all.
-const ESCAPE: u32 = 192;
+pub(crate) const ESCAPE: u32 = 192;
 
 /// By the next `LOOK_BITS` bits: `length << 24 | (63 - size) << 16 | step << 8 | bits`, where `length` is the code's, `bits` its own and
 /// its extra bits', `step` the run and the coefficient itself, or `END`, or `ESCAPE`.
 pub(crate) struct Symbols(Box<[u32; 1 << LOOK_BITS]>);
 
 impl Symbols {
-    pub(crate) fn new(ac: &Huffman) -> Self {
+    /// `progressive` end-of-band codes that come with a count are left to be looked at.
+    pub(crate) fn new(ac: &Huffman, progressive: bool) -> Self {
         let mut table = Box::new([63 << 16 | ESCAPE << 8; 1 << LOOK_BITS]);
         for (prefix, entry) in table.iter_mut().enumerate() {
             let Ok((length, symbol)) = ac.find((prefix as u64) << (64 - LOOK_BITS)) else { continue };
             let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
             if length <= LOOK_BITS && length + size <= SYMBOL_MAX {
-                let step = if size == 0 && run != 15 { END } else { run + 1 };
+                let step = match (size, run) {
+                    (0, 0) => END,
+                    (0, 1..=14) => {
+                        if progressive {
+                            continue;
+                        }
+                        END
+                    }
+                    _ => run + 1,
+                };
                 *entry = length << 24 | (63 - size) << 16 | step << 8 | (length + size);
             }
         }
@@ -41,14 +51,14 @@ impl Symbols {
     }
 
     #[inline(always)]
-    fn find(&self, bits: u64) -> u32 {
+    pub(crate) fn find(&self, bits: u64) -> u32 {
         self.0[(bits >> (64 - LOOK_BITS)) as usize]
     }
 }
 
 /// The value that an entry's symbol has; 0 where it has no extra bits.
 #[inline(always)]
-fn value(entry: u32, bits: u64) -> i16 {
+pub(crate) fn value(entry: u32, bits: u64) -> i16 {
     let (length, unused) = (entry >> 24 & 63, entry >> 16 & 63);
     let extra = bits << length;
     let (magnitude, ones) = ((extra >> 1) >> unused, (u64::MAX >> 1) >> unused);
