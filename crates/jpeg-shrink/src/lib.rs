@@ -1,5 +1,5 @@
-//! Decodes JPEG straight to 1/2, 1/4 or 1/8 of its size (or whole), reading only what that size needs. Safe code throughout, no
-//! dependencies.
+//! Decodes JPEG straight to 1/2, 1/4 or 1/8 of its size (or whole), reading only what that size needs. Safe code but for
+//! vector instructions, no dependencies.
 //!
 //! # How a JPEG is made smaller without being decoded
 //!
@@ -65,8 +65,8 @@
 //! transform).
 #![deny(unsafe_code)]
 
+mod band;
 mod block;
-mod cpu;
 mod decoder;
 mod entropy;
 mod error;
@@ -81,7 +81,9 @@ mod plane;
 mod push;
 mod rows;
 mod scan;
+mod simd;
 mod stream;
+mod symbols;
 
 pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
