@@ -8,3 +8,5 @@ mod hostile;
 mod markers;
 mod pictures;
 mod twin;
+mod writer;
+mod writings;
