@@ -1,7 +1,7 @@
 //! Compares a decode with another's: `against in.jpg 1|2|4|8 other.pnm`, for `scripts/compare/djpeg`.
 //!
 //! Prints one line: `strict`, `lenient` (with the rows that were read, and why no more) or `refused` (and why); then the size; then
-//! the peak signal-to-noise ratio in dB over the rows that were read, `same` where they are the same to the last bit, or `size` where
+//! `halved` where a component is half as large both ways, `kept` where none is; then the peak signal-to-noise ratio in dB over the rows that were read, `same` where they are the same to the last bit, or `size` where
 //! the other picture's differs. Inks become colours as djpeg has them, each times black.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a program may read files")]
 
@@ -40,12 +40,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = fs::read(input)?;
     let mut pixels = Vec::new();
     let mut told = Vec::new();
+    let mut halved = false;
     for lenient in [false, true] {
         let mut decode = || {
             let mut decoder = Decoder::new(&bytes, Options { lenient, ..Options::new(scale) })?;
             pixels.clear();
             pixels.resize(decoder.output_bytes(), 0);
             let outcome = decoder.decode_into(&mut pixels)?;
+            let components = &decoder.header().components;
+            let largest = components.iter().fold((1, 1), |(h, v), part| (part.horizontal.max(h), part.vertical.max(v)));
+            halved = components.iter().any(|part| largest.0 % (2 * part.horizontal) == 0 && largest.1 % (2 * part.vertical) == 0);
             Ok::<_, jpeg_shrink::Error>((outcome, decoder.width_px(), decoder.height_px(), decoder.row_bytes(), decoder.layout()))
         };
         match decode() {
@@ -80,6 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => "size".to_owned(),
     };
-    println!("{how} {width}x{height} {difference}");
+    println!("{how} {width}x{height} {} {difference}", if halved { "halved" } else { "kept" });
     Ok(())
 }
