@@ -67,7 +67,7 @@ fn assert_near_twin(name: &str, file: &[u8], scale: Scale) {
 fn all_factors_agree_with_the_twin_in_every_manner() {
     let mut files = 0;
     for (name, factors) in FACTORS {
-        for (number, size) in [(97, 75), (128, 64), (33, 17), (1, 1), (5, 90)].into_iter().enumerate() {
+        for (number, size) in [(97, 75), (33, 17), (1, 1), (5, 90)].into_iter().enumerate() {
             let picture = by_chance(size, factors, quantisers(2, 1), 3, 7 + number as u64);
             let plain = plainly(factors);
             let parts = factors.len();
@@ -106,7 +106,7 @@ fn all_factors_agree_with_the_twin_in_every_manner() {
             }
         }
     }
-    assert_eq!(files, 5 * (19 * 16 + 15));
+    assert_eq!(files, 4 * (19 * 16 + 15));
 }
 
 proptest! {
@@ -217,7 +217,9 @@ fn large() -> Vec<(String, Factors, Picture, Codes)> {
     for (name, factors) in [0, 1, 3, 5, 6, 7, 14].map(|which| FACTORS[which]) {
         let (busy, calm) = if factors.len() == 1 { ((1480, 1160), (3900, 2300)) } else { ((740, 1160), (2500, 2300)) };
         all.push((format!("{name}, busy"), factors, by_chance(busy, factors, quantisers(1, 0), 6, 11), Codes::Steep));
-        all.push((format!("{name}, calm"), factors, by_chance(calm, factors, quantisers(2, 1), 1, 12), Codes::Flat));
+        if factors.len() == 1 || factors == FACTORS[6].1 {
+            all.push((format!("{name}, calm"), factors, by_chance(calm, factors, quantisers(2, 1), 1, 12), Codes::Flat));
+        }
     }
     all
 }
