@@ -53,21 +53,21 @@ impl Kept {
     }
 }
 
-/// Decodes the DC difference; bits must be refilled. Returns the bits it takes, which are not yet consumed.
+/// Decodes the DC difference at the top of `bits`, of which 31 or more must be valid. Returns the bits it takes, too.
 #[inline(always)]
-fn dc_difference(dc: &Huffman, bits: &Bits) -> Result<(i32, u32), NoCode> {
-    let (length, size) = dc.find(bits.peek())?;
+pub(crate) fn dc_difference(dc: &Huffman, bits: u64) -> Result<(i32, u32), NoCode> {
+    let (length, size) = dc.find(bits)?;
     if size > 15 {
         return Err(NoCode);
     }
-    Ok((extended(bits.peek() << length, u32::from(size)), length + u32::from(size)))
+    Ok((extended(bits << length, u32::from(size)), length + u32::from(size)))
 }
 
 /// The DC coefficient of a sequential block; its AC coefficients are stepped over.
 #[inline(always)]
 pub(crate) fn dc_only(dc: &Huffman, ac: &Huffman, skip: &Skip, bits: &mut Bits, window: &Window, before: &mut i16) -> Result<(), NoCode> {
     bits.refill(window);
-    let (difference, used) = dc_difference(dc, bits)?;
+    let (difference, used) = dc_difference(dc, bits.peek())?;
     *before = before.wrapping_add(difference as i16);
     if used <= 14 {
         return skip.block_after(ac, bits, window, used);
@@ -89,39 +89,9 @@ pub(crate) fn sequential(
     block: &mut Scratch,
 ) -> Result<(), NoCode> {
     bits.refill(window);
-    let (difference, used) = dc_difference(dc, bits)?;
-    bits.consume(used);
-    *before = before.wrapping_add(difference as i16);
-    block[0] = *before;
     // Without a skip table every symbol is looked at.
     let last = if skip.is_some() { kept.last } else { 63 };
-    let mut index = 1;
-    while index <= last {
-        bits.refill(window);
-        let entry = values.find(bits.peek());
-        let value = if entry != 0 {
-            bits.consume(entry & 63);
-            index += entry >> 8 & 255;
-            if index >= Values::END {
-                return Ok(());
-            }
-            (entry >> 16) as i16
-        } else {
-            let (length, symbol) = ac.find(bits.peek())?;
-            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            let value = extended(bits.peek() << length, size);
-            bits.consume(length + size);
-            if size == 0 && run != 15 {
-                return Ok(());
-            }
-            index += run + 1;
-            value as i16
-        };
-        if index > 64 {
-            return Err(NoCode);
-        }
-        block[usize::from(kept.slots[(index - 1) as usize & 63])] = value;
-    }
+    let index = leading((dc, ac, values), kept, last, bits, window, before, block)?;
     match skip {
         Some(skip) if index < 64 => {
             bits.refill(window);
@@ -131,11 +101,57 @@ pub(crate) fn sequential(
     }
 }
 
+/// The coefficients of a sequential block up to zigzag index `last` at least, to `block` as in [`sequential`]; where the next one
+/// would be, 64 where the block has ended. Bits must be refilled.
+#[inline(always)]
+pub(crate) fn leading(
+    (dc, ac, values): (&Huffman, &Huffman, &Values),
+    kept: &Kept,
+    last: u32,
+    bits: &mut Bits,
+    window: &Window,
+    before: &mut i16,
+    block: &mut Scratch,
+) -> Result<u32, NoCode> {
+    let (difference, used) = dc_difference(dc, bits.peek())?;
+    bits.consume(used);
+    *before = before.wrapping_add(difference as i16);
+    block[0] = *before;
+    let mut index = 1;
+    while index <= last {
+        bits.refill(window);
+        let entry = values.find(bits.peek());
+        let value = if entry != 0 {
+            bits.consume(entry & 63);
+            index += entry >> 8 & 255;
+            if index >= Values::END {
+                return Ok(64);
+            }
+            (entry >> 16) as i16
+        } else {
+            let (length, symbol) = ac.find(bits.peek())?;
+            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+            let value = extended(bits.peek() << length, size);
+            bits.consume(length + size);
+            if size == 0 && run != 15 {
+                return Ok(64);
+            }
+            index += run + 1;
+            value as i16
+        };
+        if index > 64 {
+            return Err(NoCode);
+        }
+        block[usize::from(kept.slots[(index - 1) as usize & 63])] = value;
+    }
+    Ok(index)
+}
+
 /// The first DC scan of a progressive picture: the difference, shifted by `low`.
 #[inline(always)]
 pub(crate) fn dc_first(dc: &Huffman, bits: &mut Bits, window: &Window, before: &mut i16, low: u32) -> Result<i16, NoCode> {
     bits.refill(window);
-    let (difference, used) = dc_difference(dc, bits)?;
+    let (difference, used) = dc_difference(dc, bits.peek())?;
     bits.consume(used);
     *before = before.wrapping_add(difference as i16);
     Ok(((i32::from(*before)) << low) as i16)

@@ -29,6 +29,7 @@ const ESCAPE: u32 = 192 << 8;
 pub(crate) struct NoCode;
 
 /// One table, ready to decode with.
+#[derive(Clone)]
 pub(crate) struct Huffman {
     /// By the next `LOOK_BITS` bits: `length << 8 | symbol`, 0 where the code is longer or there is none.
     look: Box<[u16; 1 << LOOK_BITS]>,
@@ -136,14 +137,33 @@ impl Skip {
     /// `many` packs several symbols into an entry; building that costs about 0.1 ms, so small scans go without.
     pub(crate) fn new(ac: &Huffman, many: bool) -> Self {
         let mut table = Box::new([0u16; 1 << SKIP_BITS]);
+        Self::fill(&mut *table, None, ac, SKIP_MAX, many);
+        Self(table)
+    }
+
+    /// Entries for every prefix of as many bits as `table` has entries for; each consumes `most` bits at most. With `dc` the first symbol
+    /// of an entry is a DC coefficient.
+    pub(crate) fn fill(table: &mut [u16], dc: Option<&Huffman>, ac: &Huffman, most: u32, many: bool) {
+        let look_bits = table.len().ilog2();
         for (prefix, entry) in table.iter_mut().enumerate() {
-            let bits = (prefix as u64) << (64 - SKIP_BITS);
+            let bits = (prefix as u64) << (64 - look_bits);
             let (mut used, mut index) = (0u32, 0u32);
-            while used < SKIP_BITS {
+            if let Some(dc) = dc {
+                match dc.find(bits) {
+                    Ok((length, size @ 0..=15)) if length <= look_bits && length + u32::from(size) <= most => {
+                        (used, index) = (length + u32::from(size), 1);
+                    }
+                    _ => {
+                        *entry = ESCAPE as u16;
+                        continue;
+                    }
+                }
+            }
+            while used < look_bits && (many || used == 0) {
                 let Ok((length, symbol)) = ac.find(bits << used) else { break };
                 let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
                 // The code itself must be known whole; its extra bits need not be, they are only counted.
-                if used + length > SKIP_BITS || used + length + size > SKIP_MAX {
+                if used + length > look_bits || used + length + size > most {
                     break;
                 }
                 if size == 0 && run != 15 {
@@ -156,13 +176,9 @@ impl Skip {
                 }
                 used += length + size;
                 index += run + 1;
-                if !many {
-                    break;
-                }
             }
             *entry = if used == 0 { ESCAPE as u16 } else { (index << 8 | used) as u16 };
         }
-        Self(table)
     }
 
     /// Steps over the rest of a block from coefficient `from` (1 to 63) on. Bits must be refilled; they are left so that a refill

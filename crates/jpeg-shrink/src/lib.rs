@@ -66,18 +66,25 @@
 #![deny(unsafe_code)]
 
 mod block;
+mod cpu;
 mod decoder;
 mod entropy;
 mod error;
 mod header;
 mod huffman;
 mod idct;
+mod input;
+mod lanes;
 mod options;
+mod picture;
 mod plane;
+mod push;
 mod rows;
 mod scan;
+mod stream;
 
 pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
 pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
 pub use options::{Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use push::PushDecoder;

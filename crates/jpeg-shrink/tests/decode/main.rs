@@ -7,6 +7,7 @@ mod corpus;
 mod hostile;
 mod markers;
 mod pictures;
+mod pieces;
 mod recorded;
 mod twin;
 mod writer;
