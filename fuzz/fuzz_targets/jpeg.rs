@@ -1,16 +1,17 @@
 //! The JPEG decoder on any bytes: no panic, nothing written past what it promises, limits that hold, and the same rows however they
-//! are asked for.
+//! are asked for, in whatever pieces the file comes, and in however many parts it is decoded.
 //!
 //! An input is two bytes of choices and the file. Bits of the first: 0-1 scale, 2 refinement, 3-5 rows a call, 6 what follows; of
 //! the second: 0-2 pixels, 3-4 memory, 5-6 work, 7 scans. Where bit 6 is set the rest is no file, but a count, as many places and
-//! values to damage a file with, and what that file is written from. Both leniencies are tried each time. Work is bounded by the
+//! values to damage a file with, and what that file is written from; with bit 7 a file of some 200 KB, long enough for its blocks to
+//! be looked for ahead, which whole pictures are not: so at another scale it must end where it ends at full size. Both leniencies are tried each time. Work is bounded by the
 //! limits alone, which are small: the runner's time limit shows where it is not.
 #![no_main]
 
 #[path = "../src/written.rs"]
 mod written;
 
-use jpeg_shrink::{Decoder, Error, ErrorKind, Limits, Options, Refinement, Scale, probe};
+use jpeg_shrink::{Coding, Decoder, Error, ErrorKind, Limits, Options, PushDecoder, Refinement, Scale, probe};
 use libfuzzer_sys::fuzz_target;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -111,14 +112,54 @@ fn in_pieces(bytes: &[u8], options: Options, most: usize) -> Result<Told, Error>
     Ok(Told { rows, pixels, fault: decoder.fault().cloned() })
 }
 
+/// All rows of a file that comes in pieces.
+fn pushed(bytes: &[u8], options: Options, most: usize) -> Result<Told, Error> {
+    let mut decoder = PushDecoder::new(options);
+    let (mut told, mut rest, mut pieces) = (Told { rows: 0, pixels: Vec::new(), fault: None }, bytes, 0);
+    loop {
+        let piece = (1 + 97 * pieces * most % 1013).min(rest.len());
+        decoder.push(&rest[..piece])?;
+        (rest, pieces) = (&rest[piece..], pieces + 1);
+        if rest.is_empty() {
+            decoder.finish()?;
+        }
+        let row_bytes = decoder.row_bytes();
+        let mut rows = vec![0; most * row_bytes];
+        while row_bytes > 0 {
+            let count = decoder.read_rows(&mut rows)?;
+            told.rows += count;
+            told.pixels.extend_from_slice(&rows[..count * row_bytes]);
+            if count == 0 {
+                break;
+            }
+        }
+        if rest.is_empty() {
+            assert!(decoder.is_done());
+            told.fault = decoder.fault().cloned();
+            return Ok(told);
+        }
+    }
+}
+
+/// All rows of a file decoded in parts; only for files that are whole.
+fn in_parts(bytes: &[u8], options: Options, parts: usize) -> Vec<u8> {
+    let mut pixels = Vec::new();
+    for mut part in Decoder::new(bytes, options).expect("it was decoded before").split(parts) {
+        let mut rows = vec![UNTOUCHED; part.output_bytes()];
+        part.decode_into(&mut rows).expect("it was decoded before");
+        pixels.append(&mut rows);
+    }
+    pixels
+}
+
 /// A written file with some of its bytes changed.
-fn damaged(input: &[u8]) -> Option<Vec<u8>> {
+fn damaged(input: &[u8], large: bool) -> Option<Vec<u8>> {
     let (&count, rest) = input.split_first()?;
     let (damages, rest) = rest.split_at_checked(3 * usize::from(count & 15))?;
-    let written::Written { picture, manner, .. } = written::written(rest);
+    let written::Written { picture, manner, .. } = if large { written::large(rest) } else { written::written(rest) };
     let mut file = written::jpeg(&picture, &manner);
     for damage in damages.chunks_exact(3) {
-        let at = usize::from(damage[0]) << 8 | usize::from(damage[1]);
+        let at = (usize::from(damage[0]) << 8 | usize::from(damage[1])) * if large { 5 } else { 1 };
         let at = at % file.len();
         file[at] = damage[2];
     }
@@ -128,13 +169,31 @@ fn damaged(input: &[u8]) -> Option<Vec<u8>> {
     Some(file)
 }
 
+/// A sequential picture is read to its end at any scale: it is as whole, or ends at as many rows, as at full size.
+fn agrees_with_full_size(bytes: &[u8], options: Options, told: &Result<Told, Error>) {
+    let Ok(header) = probe(bytes) else { return };
+    let full = whole(bytes, Options { scale: Scale::Full, ..options });
+    let kind = |told: &Result<Told, Error>| match told {
+        Ok(told) => told.fault.as_ref().map(Error::kind),
+        Err(error) => Some(error.kind()),
+    };
+    let (here, there) = (kind(told), kind(&full));
+    if header.coding == Coding::Progressive || [here, there].contains(&Some(ErrorKind::LimitExceeded)) {
+        return;
+    }
+    assert_eq!(here, there, "what is whole depends on the scale");
+    if let (Ok(told), Ok(full)) = (told, &full) {
+        assert_eq!(told.rows, (full.rows * options.scale.eighths() as usize).div_ceil(8), "where it ends depends on the scale");
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     let [choices, limits, rest @ ..] = input else { return };
     let file;
     let bytes = if choices & 64 == 0 {
         rest
     } else {
-        let Some(damaged) = damaged(rest) else { return };
+        let Some(damaged) = damaged(rest, choices & 128 != 0) else { return };
         file = damaged;
         &file
     };
@@ -143,7 +202,7 @@ fuzz_target!(|input: &[u8]| {
     let most_rows = [1, 2, 3, 5, 8, 17, 64, 1000][usize::from(choices >> 3 & 7)];
     let limits = Limits {
         max_pixels: 1 << (10 + 2 * (limits & 7)),
-        max_memory_bytes: (256 << 10) << (2 * (limits >> 3 & 3)),
+        max_memory_bytes: (640 << 10) << (2 * (limits >> 3 & 3)),
         max_work: 1 << (14 + 3 * (limits >> 5 & 3)),
         max_scans: if limits >> 7 == 0 { 4 } else { 100 },
     };
@@ -168,6 +227,29 @@ fuzz_target!(|input: &[u8]| {
                 assert!(told.position() <= bytes.len() && !told.to_string().is_empty());
             }
             _ => panic!("success depends on how rows are asked for"),
+        }
+        match (&told, pushed(bytes, options, most_rows)) {
+            (Ok(told), Ok(pushed)) => {
+                // Where in the file it stands is told to a byte or two.
+                let (told_kind, pushed_kind) = (told.fault.as_ref().map(Error::kind), pushed.fault.as_ref().map(Error::kind));
+                assert_eq!((told.rows, told_kind), (pushed.rows, pushed_kind), "{:?}; pushed: {:?}", told.fault, pushed.fault);
+                assert!(told.pixels[..pushed.pixels.len()] == pushed.pixels, "rows depend on the pieces that the file comes in");
+            }
+            (Err(told), Err(pushed)) => {
+                // What is too long is refused sooner where its end is not known.
+                assert!(
+                    told.kind() == pushed.kind() || pushed.kind() == ErrorKind::LimitExceeded || told.kind() == ErrorKind::Truncated,
+                    "{told}; pushed: {pushed}"
+                );
+            }
+            (Ok(_), Err(pushed)) => assert_eq!(pushed.kind(), ErrorKind::LimitExceeded),
+            (Err(told), Ok(_)) => panic!("refused whole ({told}), not in pieces"),
+        }
+        if let (Ok(told), false) = (&told, lenient) {
+            assert!(told.pixels.starts_with(&in_parts(bytes, options, most_rows)), "rows depend on the parts that decode them");
+        }
+        if scale != Scale::Full && limits.max_pixels <= 1 << 20 {
+            agrees_with_full_size(bytes, options, &told);
         }
         match (lenient, told.ok()) {
             (false, told) => strict = told,

@@ -58,7 +58,11 @@ impl Choices<'_> {
             let value = if step & 32 == 0 { value % 4 } else { value * 3 };
             // Sixty-four of these sum up to what an encoder can produce.
             let most = if head & 64 == 0 { 400 / (1 + at as i16) + 4 } else { 60 };
-            block[at] = if step & 192 == 0 { value.signum() * (most / 2 / quantisers[at].min(2048) as i16).min(1) } else { fit(value, most, quantisers[at]) };
+            block[at] = if step & 192 == 0 {
+                value.signum() * (most / 2 / quantisers[at].min(2048) as i16).min(1)
+            } else {
+                fit(value, most, quantisers[at])
+            };
         }
         block
     }
@@ -73,13 +77,37 @@ pub(crate) struct Written {
 
 pub(crate) fn written(input: &[u8]) -> Written {
     let mut choices = Choices(input);
+    made(&mut choices, None)
+}
+
+/// A larger picture, sequential and without restarts, of the same blocks again and again: its file has more than 128 KiB unless
+/// there is little in the blocks.
+pub(crate) fn large(input: &[u8]) -> Written {
+    let mut choices = Choices(input);
+    let blocks: Vec<[i16; 64]> = {
+        let mut ahead = Choices(input.get(7..).unwrap_or_default());
+        std::iter::from_fn(|| (!ahead.0.is_empty()).then(|| ahead.block(&[1; 64]))).collect()
+    };
+    made(&mut choices, Some(&blocks))
+}
+
+fn made(choices: &mut Choices<'_>, large: Option<&[[i16; 64]]>) -> Written {
     let factors = FACTORS[usize::from(choices.byte() & 15)];
     let size = (1 + usize::from(choices.byte()) % 72, 1 + usize::from(choices.byte()) % 72);
     let (style, kind, script, more) = (choices.byte(), choices.byte(), choices.byte(), choices.byte());
     let wide = style & 1 == 1;
     let quantisers = writer::quantisers(1 + u16::from(more >> 4), u16::from(style >> 5) * if wide { 9 } else { 1 } / 2);
-    let picture = Picture::new(size, factors, quantisers, |part, _, _| choices.block(&quantisers[part.min(1)]));
     let parts = factors.len();
+    let (size, quantisers) = if large.is_some() { ((8 * size.0, 8 * size.1), writer::quantisers(1, 0)) } else { (size, quantisers) };
+    let mut turn = 0;
+    let picture = Picture::new(size, factors, quantisers, |part, x, y| match large {
+        // So that they come in ever other order.
+        Some(blocks) => {
+            turn += 1 + usize::from(x * y % 7 == 3);
+            blocks.get(turn % blocks.len().max(1)).copied().unwrap_or([0; 64])
+        }
+        None => choices.block(&quantisers[part.min(1)]),
+    });
     let mut manner = match kind & 3 {
         0 => Manner::plain(parts),
         1 => Manner::apart(parts),
@@ -92,6 +120,10 @@ pub(crate) fn written(input: &[u8]) -> Written {
     manner.wide = wide;
     manner.codes = if style & 2 == 0 { Codes::Flat } else { Codes::Steep };
     manner.restart = u16::from(style >> 2 & 7);
+    if large.is_some() && blocks <= 10 {
+        manner.scans = Manner::plain(parts).scans;
+        (manner.progressive, manner.restart) = (false, 0);
+    }
     manner.sign = match (parts, kind & 4) {
         (3, 0) => Sign::Jfif,
         (3, _) => Sign::Adobe(more & 1),

@@ -164,10 +164,8 @@ fn runs_of_empty_blocks_are_work() {
     // At an eighth only the DC scan is read.
     assert_eq!(first_row(Scale::Eighth, 2 * blocks).0, Ok(1));
     for scale in [Scale::Quarter, Scale::Half] {
-        for max_work in [20 * blocks, Limits::default().max_work] {
-            let (end, elapsed) = first_row(scale, max_work);
-            assert_eq!(end, Err(ErrorKind::LimitExceeded));
-            assert!(elapsed < Duration::from_secs(20), "{max_work} steps took {elapsed:?}");
-        }
+        let (end, elapsed) = first_row(scale, 20 * blocks);
+        assert_eq!(end, Err(ErrorKind::LimitExceeded));
+        assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
     }
 }
