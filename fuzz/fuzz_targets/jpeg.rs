@@ -156,7 +156,7 @@ fn in_parts(bytes: &[u8], options: Options, parts: usize) -> Vec<u8> {
 fn damaged(input: &[u8], large: bool) -> Option<Vec<u8>> {
     let (&count, rest) = input.split_first()?;
     let (damages, rest) = rest.split_at_checked(3 * usize::from(count & 15))?;
-    let written::Written { picture, manner, .. } = if large { written::large(rest) } else { written::written(rest) };
+    let written::Written { picture, manner } = written::written(rest, large);
     let mut file = written::jpeg(&picture, &manner);
     for damage in damages.chunks_exact(3) {
         let at = (usize::from(damage[0]) << 8 | usize::from(damage[1])) * if large { 5 } else { 1 };

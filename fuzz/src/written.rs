@@ -8,6 +8,7 @@ mod writer;
 use writer::{Codes, Picture, Sign};
 pub(crate) use writer::{Manner, jpeg};
 
+/// None has more than the ten blocks that an MCU may have.
 const FACTORS: [&[(usize, usize)]; 16] = [
     &[(1, 1)],
     &[(1, 1), (1, 1), (1, 1)],
@@ -72,55 +73,39 @@ impl Choices<'_> {
 pub(crate) struct Written {
     pub(crate) picture: Picture,
     pub(crate) manner: Manner,
-    pub(crate) factors: &'static [(usize, usize)],
 }
 
-pub(crate) fn written(input: &[u8]) -> Written {
+/// `large` is a larger picture, sequential and without restarts, of the same blocks again and again: its file has more than 128 KiB
+/// unless there is little in the blocks.
+pub(crate) fn written(input: &[u8], large: bool) -> Written {
     let mut choices = Choices(input);
-    made(&mut choices, None)
-}
-
-/// A larger picture, sequential and without restarts, of the same blocks again and again: its file has more than 128 KiB unless
-/// there is little in the blocks.
-pub(crate) fn large(input: &[u8]) -> Written {
-    let mut choices = Choices(input);
-    let blocks: Vec<[i16; 64]> = {
-        let mut ahead = Choices(input.get(7..).unwrap_or_default());
-        std::iter::from_fn(|| (!ahead.0.is_empty()).then(|| ahead.block(&[1; 64]))).collect()
-    };
-    made(&mut choices, Some(&blocks))
-}
-
-fn made(choices: &mut Choices<'_>, large: Option<&[[i16; 64]]>) -> Written {
+    let mut ahead = Choices(if large { input.get(7..).unwrap_or_default() } else { &[] });
+    let blocks: Vec<[i16; 64]> = std::iter::from_fn(|| (!ahead.0.is_empty()).then(|| ahead.block(&[1; 64]))).collect();
     let factors = FACTORS[usize::from(choices.byte() & 15)];
     let size = (1 + usize::from(choices.byte()) % 72, 1 + usize::from(choices.byte()) % 72);
     let (style, kind, script, more) = (choices.byte(), choices.byte(), choices.byte(), choices.byte());
     let wide = style & 1 == 1;
     let quantisers = writer::quantisers(1 + u16::from(more >> 4), u16::from(style >> 5) * if wide { 9 } else { 1 } / 2);
     let parts = factors.len();
-    let (size, quantisers) = if large.is_some() { ((8 * size.0, 8 * size.1), writer::quantisers(1, 0)) } else { (size, quantisers) };
+    let (size, quantisers) = if large { ((8 * size.0, 8 * size.1), writer::quantisers(1, 0)) } else { (size, quantisers) };
     let mut turn = 0;
-    let picture = Picture::new(size, factors, quantisers, |part, x, y| match large {
-        // So that they come in ever other order.
-        Some(blocks) => {
-            turn += 1 + usize::from(x * y % 7 == 3);
-            blocks.get(turn % blocks.len().max(1)).copied().unwrap_or([0; 64])
+    let picture = Picture::new(size, factors, quantisers, |part, x, y| {
+        if !large {
+            return choices.block(&quantisers[part.min(1)]);
         }
-        None => choices.block(&quantisers[part.min(1)]),
+        // So that they come in ever other order.
+        turn += 1 + usize::from(x * y % 7 == 3);
+        blocks.get(turn % blocks.len().max(1)).copied().unwrap_or([0; 64])
     });
     let mut manner = match kind & 3 {
         0 => Manner::plain(parts),
         1 => Manner::apart(parts),
         _ => Manner::progressive(parts, u32::from(script) << 5 | u32::from(more & 15) << 13 | u32::from(kind >> 3)),
     };
-    let blocks: usize = factors.iter().map(|factor| factor.0 * factor.1).sum();
-    if parts > 1 && blocks > 10 {
-        manner.take_apart();
-    }
     manner.wide = wide;
     manner.codes = if style & 2 == 0 { Codes::Flat } else { Codes::Steep };
     manner.restart = u16::from(style >> 2 & 7);
-    if large.is_some() && blocks <= 10 {
+    if large {
         manner.scans = Manner::plain(parts).scans;
         (manner.progressive, manner.restart) = (false, 0);
     }
@@ -130,5 +115,5 @@ fn made(choices: &mut Choices<'_>, large: Option<&[[i16; 64]]>) -> Written {
         (4, 4) => Sign::Adobe(2),
         _ => Sign::None,
     };
-    Written { picture, manner, factors }
+    Written { picture, manner }
 }

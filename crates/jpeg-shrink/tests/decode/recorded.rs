@@ -6,8 +6,9 @@
 
 use crate::{
     agreement::{SCALES, decode},
+    chance::by_chance,
     corpus::checksum,
-    writer::{Codes, Manner, Sign, by_chance, jpeg, quantisers},
+    writer::{Codes, Manner, Sign, jpeg, quantisers},
     writings::{FACTORS, against_twin, plainly},
 };
 use jpeg_shrink::Options;

@@ -5,8 +5,9 @@
 
 use crate::{
     agreement::{SCALES, decode},
+    chance::by_chance,
     twin,
-    writer::{Codes, Manner, Picture, Scan, Sign, by_chance, jpeg, quantisers},
+    writer::{Codes, Manner, Picture, Scan, Sign, jpeg, quantisers},
 };
 use jpeg_shrink::{Decoder, ErrorKind, Layout, Options, Scale};
 use proptest::prelude::*;
