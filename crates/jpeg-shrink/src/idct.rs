@@ -82,6 +82,7 @@ pub(crate) fn two(coefficients: &[i16; 4], quantisers: &[u16; 4], out: &mut [u8]
 }
 
 /// A four-point pass without its last scaling: `CONST_BITS` fraction bits are added.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
 fn four_points([a, b, c, d]: [Value; 4]) -> [Value; 4] {
     let (even0, even1) = ((a + c) << CONST_BITS, (a - c) << CONST_BITS);
