@@ -126,6 +126,11 @@ impl Source {
     /// To be called before every MCU; `true` where a restart marker was passed and predictions begin anew.
     #[inline(always)]
     pub(crate) fn before_mcu(&mut self, input: Input<'_>) -> Result<bool, Pause> {
+        if self.bits.at >= self.low || self.interval != 0 { self.see_to_mcu(input) } else { Ok(false) }
+    }
+
+    #[inline(never)]
+    fn see_to_mcu(&mut self, input: Input<'_>) -> Result<bool, Pause> {
         let restarted = self.interval != 0 && self.until_restart == 0;
         if restarted {
             self.restart(input)?;

@@ -194,7 +194,7 @@ pub(crate) fn read_together(
     geometry: &Geometry,
 ) -> Result<(), Pause> {
     if coding == Coding::Progressive {
-        return read_dc_together((source, input), scan, ready, members, planes, geometry);
+        return simd::run(Means { source, input, scan, ready, members, planes, geometry });
     }
     let mut before = [0i16; 4];
     let mut scratch: Scratch = [0; 256];
@@ -230,44 +230,56 @@ pub(crate) fn read_together(
     Ok(())
 }
 
-/// Reads an interleaved DC scan of a progressive picture.
-fn read_dc_together(
-    (source, input): (&mut Source, Input<'_>),
-    scan: &Scan,
-    ready: &Ready,
-    members: &[Member],
-    planes: &mut [Plane],
-    geometry: &Geometry,
-) -> Result<(), Pause> {
-    let low = u32::from(scan.low);
-    let mut before = [0i16; 4];
-    for row in 0..geometry.mcus_high {
-        for column in 0..geometry.mcus_wide {
-            if source.before_mcu(input)? {
-                before = [0; 4];
-            }
-            let mut bits = source.bits;
-            for member in members {
-                let plane = &mut planes[member.plane];
-                let place = (row * plane.vertical + member.down) * plane.blocks_wide + column * plane.horizontal + member.across;
-                let value = &mut plane.coefficients[place * plane.side * plane.side];
-                if scan.high > 0 {
-                    bits.refill(&source.window);
-                    *value |= (bits.take(1) << low) as i16;
-                    continue;
+/// An interleaved DC scan of a progressive picture.
+struct Means<'s> {
+    source: &'s mut Source,
+    input: Input<'s>,
+    scan: &'s Scan,
+    ready: &'s Ready,
+    members: &'s [Member],
+    planes: &'s mut [Plane],
+    geometry: &'s Geometry,
+}
+
+impl simd::Work for Means<'_> {
+    type Output = Result<(), Pause>;
+
+    #[inline(always)]
+    fn run(self, _avx2: Option<Avx2>) -> Result<(), Pause> {
+        let Self { source, input, scan, ready, members, planes, geometry } = self;
+        let low = u32::from(scan.low);
+        let mut before = [0i16; 4];
+        for row in 0..geometry.mcus_high {
+            for column in 0..geometry.mcus_wide {
+                if source.before_mcu(input)? {
+                    before = [0; 4];
                 }
-                let dc = ready.dc[member.dc_table & 3].as_ref();
-                let before = &mut before[member.plane & 3];
-                match dc.ok_or(NoCode).and_then(|dc| block::dc_first(dc, &mut bits, &source.window, before, low)) {
-                    Ok(dc) => *value = dc,
-                    Err(NoCode) => {
-                        source.bits = bits;
-                        return Err(broken(source, input).into());
+                let mut bits = source.bits;
+                if scan.high > 0 {
+                    // A bit for each of ten blocks at most.
+                    bits.refill(&source.window);
+                }
+                for member in members {
+                    let plane = &mut planes[member.plane];
+                    let place = (row * plane.vertical + member.down) * plane.blocks_wide + column * plane.horizontal + member.across;
+                    let value = &mut plane.coefficients[place * plane.side * plane.side];
+                    if scan.high > 0 {
+                        *value |= (bits.take(1) << low) as i16;
+                        continue;
+                    }
+                    let dc = ready.dc[member.dc_table & 3].as_ref();
+                    let before = &mut before[member.plane & 3];
+                    match dc.ok_or(NoCode).and_then(|dc| block::dc_first(dc, &mut bits, &source.window, before, low)) {
+                        Ok(dc) => *value = dc,
+                        Err(NoCode) => {
+                            source.bits = bits;
+                            return Err(broken(source, input).into());
+                        }
                     }
                 }
+                source.bits = bits;
             }
-            source.bits = bits;
         }
+        Ok(())
     }
-    Ok(())
 }
