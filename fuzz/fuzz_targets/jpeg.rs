@@ -125,8 +125,9 @@ fn pushed(bytes: &[u8], options: Options, most: usize) -> Result<Told, Error> {
         }
         let row_bytes = decoder.row_bytes();
         let mut rows = vec![0; most * row_bytes];
-        while row_bytes > 0 {
-            let count = decoder.read_rows(&mut rows)?;
+        loop {
+            // Without a header there is no row.
+            let count = if row_bytes > 0 { decoder.read_rows(&mut rows)? } else { 0 };
             told.rows += count;
             told.pixels.extend_from_slice(&rows[..count * row_bytes]);
             if count == 0 {
