@@ -98,37 +98,6 @@ pub(crate) fn extended(bits: u64, size: u32) -> i32 {
     value + (negative & ((-1i32 << size) + 1))
 }
 
-/// A table to read AC coefficients with: whole symbols with their extra bits, by the next `VALUE_BITS` bits. An entry is
-/// `value << 16 | step << 8 | bits`; `step` is the run and the coefficient itself, or `Values::END`; 0 where all that does not fit.
-pub(crate) struct Values(Box<[u32; 1 << VALUE_BITS]>);
-
-/// 8 KiB a table.
-const VALUE_BITS: u32 = 11;
-
-impl Values {
-    /// The step of an end-of-block code; larger than any index.
-    pub(crate) const END: u32 = 128;
-
-    pub(crate) fn new(ac: &Huffman) -> Self {
-        let mut table = Box::new([0; 1 << VALUE_BITS]);
-        for (prefix, entry) in table.iter_mut().enumerate() {
-            let bits = (prefix as u64) << (64 - VALUE_BITS);
-            let Ok((length, symbol)) = ac.find(bits) else { continue };
-            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            if length + size <= VALUE_BITS {
-                let step = if size == 0 && run != 15 { Self::END } else { run + 1 };
-                *entry = (extended(bits << length, size) as u32) << 16 | step << 8 | (length + size);
-            }
-        }
-        Self(table)
-    }
-
-    #[inline(always)]
-    pub(crate) fn find(&self, bits: u64) -> u32 {
-        self.0[(bits >> (64 - VALUE_BITS)) as usize]
-    }
-}
-
 /// A table to step over AC coefficients with: by the next `SKIP_BITS` bits, how many bits whole symbols with their extra bits take
 /// (low byte) and how many coefficients they pass (high byte).
 pub(crate) struct Skip(Box<[u16; 1 << SKIP_BITS]>);

@@ -14,9 +14,9 @@
 use std::hint::select_unpredictable;
 
 use crate::{
-    cpu::{self, Work},
     entropy::{Window, word_at},
     huffman::{Huffman, Skip},
+    simd::{self, Avx2},
 };
 
 /// Chains followed at once.
@@ -216,7 +216,7 @@ impl Ahead {
     ) {
         let mut some = which.map(|lane| lanes[lane]);
         if let Ok(mut notes) = self.notes.get_disjoint_mut(which) {
-            let trouble = cpu::run(Follow { steps, window, lanes: &mut some, notes: &mut notes });
+            let trouble = simd::run(Follow { steps, window, lanes: &mut some, notes: &mut notes });
             for (n, lane) in some.iter_mut().enumerate() {
                 if trouble >> n & 1 == 1 && !singly(steps, window, lane, notes[n]) {
                     if which[n] == 0 || !guessing {
@@ -267,13 +267,13 @@ impl Ahead {
             let state = lanes[lane];
             if state.index == 0 && state.place == 0 {
                 let notes = &self.notes[next];
-                while mcu <= known && notes[mcu * members & (NOTES - 1)] < state.at {
+                while mcu <= known && notes[(mcu * members) & (NOTES - 1)] < state.at {
                     mcu += 1;
                 }
                 if mcu > known {
                     return None;
                 }
-                if notes[mcu * members & (NOTES - 1)] == state.at {
+                if notes[(mcu * members) & (NOTES - 1)] == state.at {
                     return Some(mcu * members);
                 }
             }
@@ -298,11 +298,11 @@ struct Follow<'a, 'n, const N: usize> {
     notes: &'a mut [&'n mut Notes; N],
 }
 
-impl<const N: usize> Work for Follow<'_, '_, N> {
-    type Out = u32;
+impl<const N: usize> simd::Work for Follow<'_, '_, N> {
+    type Output = u32;
 
     #[inline(always)]
-    fn run(self) -> u32 {
+    fn run(self, _avx2: Option<Avx2>) -> u32 {
         follow(self.steps, self.window, self.lanes, self.notes)
     }
 }

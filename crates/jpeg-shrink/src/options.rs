@@ -77,6 +77,17 @@ pub enum Refinement {
     LeaveOut,
 }
 
+/// How chroma stored smaller than luma (4:2:0 and the like) becomes as large, at scales below 1/1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Chroma {
+    /// By a larger inverse transform, where that gives luma's size; as libjpeg-turbo has it. All detail that was stored.
+    #[default]
+    Large,
+    /// By upsampling from the scale that luma has. Reads and transforms up to a quarter as many of its coefficients; nothing can be seen
+    /// of that where the picture is to be made smaller still, by the factor that chroma was stored smaller.
+    Small,
+}
+
 /// How to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -86,6 +97,8 @@ pub struct Options {
     pub limits: Limits,
     /// Progressive pictures: whether all AC precision is read.
     pub refinement: Refinement,
+    /// Pictures with subsampled chroma: where its larger size comes from.
+    pub chroma: Chroma,
     /// Whether to return what could be read of a broken picture.
     pub lenient: bool,
 }
@@ -94,7 +107,7 @@ impl Options {
     /// Strict, with default limits.
     #[must_use]
     pub fn new(scale: Scale) -> Self {
-        Self { scale, limits: Limits::default(), refinement: Refinement::Read, lenient: false }
+        Self { scale, limits: Limits::default(), refinement: Refinement::Read, chroma: Chroma::Large, lenient: false }
     }
 }
 

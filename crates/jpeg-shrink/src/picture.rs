@@ -65,7 +65,7 @@ impl Picture {
             return Err(Error::limit(0, format!("jpeg has {pixels} pixels, limit is {}", options.limits.max_pixels)));
         }
         let geometry = Geometry::new(frame, header.height_px, options.scale.eighths() as usize);
-        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry)).collect();
+        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry, options.chroma)).collect();
         let streaming = frame.coding == Coding::Sequential && scan.components.len() == planes.len();
         let blocks: usize = planes.iter().map(Plane::blocks).sum();
         // A block takes two bits at least (a DC and an end code), in a progressive picture one. Scans of one component leave out

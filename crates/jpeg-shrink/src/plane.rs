@@ -7,7 +7,9 @@ use crate::{
     block::Kept,
     header::{Component, Frame},
     idct,
+    options::Chroma,
     rows::Upsampling,
+    simd::{self, Avx2},
 };
 
 /// What all components share.
@@ -83,18 +85,19 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(component: &Component, geometry: &Geometry) -> Self {
+    pub(crate) fn new(component: &Component, geometry: &Geometry, chroma: Chroma) -> Self {
         let (horizontal, vertical) = (usize::from(component.horizontal), usize::from(component.vertical));
         let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
         let mut side = geometry.side;
-        while side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
+        let large = chroma == Chroma::Large;
+        while large && side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
             side *= 2;
         }
         let blocks_wide = geometry.mcus_wide * horizontal;
         let real = |full: usize, factor: usize, largest: usize| (full * factor * side).div_ceil(8 * largest);
         let own = |full: usize, factor: usize, largest: usize| (full * factor).div_ceil(8 * largest);
         let real_width = real(geometry.full_width, horizontal, geometry.horizontal_max);
-        let fancy = geometry.side > 1;
+        let fancy = geometry.side > 1 || !large;
         let ratio = |of: usize, to: usize| if to.is_multiple_of(of) { to / of } else { 0 };
         let upsampling = match (ratio(horizontal * side, across), ratio(vertical * side, down)) {
             (1, 1) => Upsampling::None,
@@ -164,26 +167,44 @@ impl Plane {
 
     /// Turns a strip's waiting coefficients into samples.
     pub(crate) fn transform_strip(&mut self, strip: usize) {
-        let Some(quantisers) = self.quantisers else {
-            self.filling.fill(128);
+        simd::run(WholeStrip { plane: self, strip });
+    }
+}
+
+/// What [`Plane::transform_strip`] does.
+struct WholeStrip<'p> {
+    plane: &'p mut Plane,
+    strip: usize,
+}
+
+impl simd::Work for WholeStrip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) {
+        let Self { plane, strip } = self;
+        let Some(quantisers) = plane.quantisers else {
+            plane.filling.fill(128);
             return;
         };
-        let count = self.side * self.side;
-        let row_blocks = self.blocks_wide * count;
-        for down in 0..self.vertical {
-            let from = (strip * self.vertical + down) * row_blocks;
-            let blocks = self.coefficients[from..from + row_blocks].chunks_exact(count);
-            let samples = &mut self.filling[down * self.side * self.stride..];
+        let count = plane.side * plane.side;
+        let row_blocks = plane.blocks_wide * count;
+        for down in 0..plane.vertical {
+            let from = (strip * plane.vertical + down) * row_blocks;
+            let blocks = plane.coefficients[from..from + row_blocks].chunks_exact(count);
+            let samples = &mut plane.filling[down * plane.side * plane.stride..];
             for (across, block) in blocks.enumerate() {
-                transform(self.side, block, &quantisers, &mut samples[across * self.side..], self.stride);
+                let flat = plane.side == 8 && block[1..].iter().fold(0, |all, &value| all | value) == 0;
+                transform(plane.side, block, &quantisers, &mut samples[across * plane.side..], plane.stride, flat, avx2);
             }
         }
     }
 }
 
-/// One kept block to samples; a block of another length than its side needs is left out.
+/// One kept block to samples; a block of another length than its side needs is left out. `flat` says that it has DC alone; who does
+/// not know may say that it is not.
 #[inline(always)]
-pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out: &mut [u8], stride: usize) {
+pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out: &mut [u8], stride: usize, flat: bool, avx2: Option<Avx2>) {
     match side {
         1 => {
             if let ([dc], Some(place)) = (block, out.first_mut()) {
@@ -203,13 +224,13 @@ pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out:
         _ => {
             if let Ok(block) = block.try_into() {
                 let block: &[i16; 64] = block;
-                if block[1..].iter().fold(0, |all, &value| all | value) == 0 {
+                if flat {
                     let value = idct::one(block[0], quantisers[0]);
                     for row in out.chunks_mut(stride).take(8) {
                         row[..8].fill(value);
                     }
                 } else {
-                    idct::eight(block, quantisers, out, stride);
+                    idct::eight(block, quantisers, out, stride, avx2);
                 }
             }
         }

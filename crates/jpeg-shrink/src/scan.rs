@@ -3,13 +3,16 @@
 //! Knows nothing of limits or output. A sequential scan of all components need not wait; that is `stream.rs`.
 
 use crate::{
-    block::{self, Band, Scratch},
+    band::Band,
+    block::{self, Scratch},
     entropy::Source,
     error::Error,
     header::{Coding, Scan, Tables},
-    huffman::{Huffman, NoCode, Skip, Values},
+    huffman::{Huffman, NoCode, Skip},
     input::{Input, Pause},
     plane::{Geometry, Plane},
+    simd::{self, Avx2},
+    symbols::{self, Symbols},
 };
 
 /// Scans longer than this are worth a table that packs several symbols into an entry.
@@ -36,7 +39,7 @@ impl Ready {
             if needs_ac && ready.ac[part.ac_table].is_none() {
                 let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
                 let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some(AcTables { values: Values::new(&codes), codes, skip });
+                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes, coding == Coding::Progressive), codes, skip });
             }
         }
         Ok(ready)
@@ -46,15 +49,15 @@ impl Ready {
 /// What AC coefficients are read with; the skip table only where some are not wanted.
 pub(crate) struct AcTables {
     pub(crate) codes: Huffman,
-    pub(crate) values: Values,
+    pub(crate) symbols: Symbols,
     pub(crate) skip: Option<Skip>,
 }
 
 impl AcTables {
-    /// For [`block::sequential`], of a component with blocks of this side.
+    /// For [`symbols::sequential`], of a component with blocks of this side.
     #[inline(always)]
-    pub(crate) fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Values, Option<&'t Skip>) {
-        (dc, &self.codes, &self.values, if side < 8 { self.skip.as_ref() } else { None })
+    pub(crate) fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Symbols, Option<&'t Skip>) {
+        (dc, &self.codes, &self.symbols, if side < 8 { self.skip.as_ref() } else { None })
     }
 }
 
@@ -100,54 +103,84 @@ pub(crate) fn read_alone(
     ac: Option<&AcTables>,
     plane: &mut Plane,
 ) -> Result<(), Pause> {
-    let count = plane.side * plane.side;
-    let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
-    let low = u32::from(scan.low);
-    let mut before = 0i16;
-    let mut scratch: Scratch = [0; 256];
-    let mut band = ac.map(|ac| Band { ac: &ac.codes, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
-    for row in 0..high {
-        let start = row * blocks_wide;
-        for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
-            if source.before_mcu(input)? {
-                before = 0;
-                if let Some(band) = &mut band {
-                    band.run = 0;
+    simd::run(Alone { source, input, scan, coding, dc, ac, plane })
+}
+
+/// What [`read_alone`] does.
+struct Alone<'s> {
+    source: &'s mut Source,
+    input: Input<'s>,
+    scan: &'s Scan,
+    coding: Coding,
+    dc: Option<&'s Huffman>,
+    ac: Option<&'s AcTables>,
+    plane: &'s mut Plane,
+}
+
+impl simd::Work for Alone<'_> {
+    type Output = Result<(), Pause>;
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) -> Result<(), Pause> {
+        let Self { source, input, scan, coding, dc, ac, plane } = self;
+        let count = plane.side * plane.side;
+        let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
+        let low = u32::from(scan.low);
+        let mut before = 0i16;
+        let mut scratch: Scratch = [0; 256];
+        let mut band = ac.filter(|_| scan.first > 0).map(|ac| Band {
+            ac: &ac.codes,
+            symbols: &ac.symbols,
+            kept: &plane.kept,
+            first: scan.first.into(),
+            last: scan.last.into(),
+            low,
+            run: 0,
+            avx2,
+        });
+        for row in 0..high {
+            let start = row * blocks_wide;
+            for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
+                if source.before_mcu(input)? {
+                    before = 0;
+                    if let Some(band) = &mut band {
+                        band.run = 0;
+                    }
                 }
-            }
-            let mut bits = source.bits;
-            let window = &source.window;
-            let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
-                (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
-                    scratch[..count].fill(0);
-                    let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
-                    block.copy_from_slice(&scratch[..count]);
-                    done
+                let mut bits = source.bits;
+                let window = &source.window;
+                let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
+                    (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
+                        scratch[..64].fill(0);
+                        let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                        block.copy_from_slice(&scratch[..count]);
+                        done.map(drop)
+                    }
+                    (Coding::Progressive, 0, 0, Some(dc), ..) => {
+                        block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
+                    }
+                    (Coding::Progressive, 0, ..) => {
+                        bits.refill(window);
+                        block[0] |= (bits.take(1) << low) as i16;
+                        Ok(())
+                    }
+                    (Coding::Progressive, _, 0, _, _, Some(band)) => {
+                        band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
+                    }
+                    (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
+                        Some(mask) => band.refine(&mut bits, window, block, mask),
+                        None => Err(NoCode),
+                    },
+                    _ => Err(NoCode),
+                };
+                source.bits = bits;
+                if let Err(NoCode) = done {
+                    return Err(broken(source, input).into());
                 }
-                (Coding::Progressive, 0, 0, Some(dc), ..) => {
-                    block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
-                }
-                (Coding::Progressive, 0, ..) => {
-                    bits.refill(window);
-                    block[0] |= (bits.take(1) << low) as i16;
-                    Ok(())
-                }
-                (Coding::Progressive, _, 0, _, _, Some(band)) => {
-                    band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
-                }
-                (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
-                    Some(mask) => band.refine(&mut bits, window, block, mask),
-                    None => Err(NoCode),
-                },
-                _ => Err(NoCode),
-            };
-            source.bits = bits;
-            if let Err(NoCode) = done {
-                return Err(broken(source, input).into());
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads an interleaved scan into its components' coefficients: sequential blocks, or DC alone.
@@ -180,8 +213,8 @@ pub(crate) fn read_together(
                 let window = &source.window;
                 let done = match (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
                     (Some(dc), Some(ac)) => {
-                        scratch[..count].fill(0);
-                        block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch)
+                        scratch[..64].fill(0);
+                        symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch).map(drop)
                     }
                     _ => Err(NoCode),
                 };

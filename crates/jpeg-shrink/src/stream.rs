@@ -4,14 +4,15 @@
 
 use crate::{
     block::{self, Scratch},
-    cpu::{self, Work},
     entropy::{Bits, Source, Window, word_at},
-    huffman::{Huffman, NoCode, Values},
+    huffman::{Huffman, NoCode},
     idct,
     input::{Input, Pause},
     lanes::{Ahead, Steps},
     plane::{Plane, transform},
     scan::{Member, Ready, broken},
+    simd::{self, Avx2},
+    symbols::{self, Symbols},
 };
 
 /// Scans longer than this are worth looking ahead in.
@@ -27,11 +28,13 @@ pub(crate) struct Stream {
     before: [i16; 4],
     /// MCUs of the strip that are done.
     column: usize,
+    /// A block being read.
+    kept: Scratch,
 }
 
 impl Stream {
     pub(crate) fn new(source: Source, ready: Ready, members: Vec<Member>) -> Self {
-        Self { source, ready, members, lookout: None, before: [0; 4], column: 0 }
+        Self { source, ready, members, lookout: None, before: [0; 4], column: 0, kept: [0; 256] }
     }
 
     /// Looks for blocks ahead of decoding where that pays: in a scan of `data_bytes` and `blocks` blocks.
@@ -82,6 +85,11 @@ impl Stream {
 
     /// Decodes the next strip, or what is left of it.
     pub(crate) fn strip(&mut self, input: Input<'_>, planes: &mut [Plane], mcus_wide: usize) -> Result<(), Pause> {
+        simd::run(Strip { stream: self, input, planes, mcus_wide })
+    }
+
+    #[inline(always)]
+    fn strip_with(&mut self, input: Input<'_>, planes: &mut [Plane], mcus_wide: usize, avx2: Option<Avx2>) -> Result<(), Pause> {
         while self.column < mcus_wide {
             if let Some(lookout) = &mut self.lookout {
                 let starts = lookout.next(&mut self.source, input, mcus_wide - self.column)?;
@@ -89,7 +97,7 @@ impl Stream {
                 if known > 0 {
                     let window = &self.source.window;
                     let (ready, members, before) = (&self.ready, &self.members, &mut self.before);
-                    let done = cpu::run(Known { window, starts, mcu: self.column, ready, members, before, planes });
+                    let done = known_mcus((window, starts), self.column, ready, members, before, planes, avx2);
                     self.column += known;
                     if lookout.ahead.is_empty() {
                         self.source.go_to(lookout.ahead.end());
@@ -98,7 +106,7 @@ impl Stream {
                     continue;
                 }
             }
-            self.mcu(input, planes)?;
+            self.mcu(input, planes, avx2)?;
             self.column += 1;
         }
         self.column = 0;
@@ -109,7 +117,7 @@ impl Stream {
 
     /// One MCU, by the serial reader.
     #[inline(always)]
-    fn mcu(&mut self, input: Input<'_>, planes: &mut [Plane]) -> Result<(), Pause> {
+    fn mcu(&mut self, input: Input<'_>, planes: &mut [Plane], avx2: Option<Avx2>) -> Result<(), Pause> {
         if self.source.before_mcu(input)? {
             self.before = [0; 4];
         }
@@ -127,14 +135,14 @@ impl Stream {
             let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
             let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
                 let done = block::dc_only(dc, &ac.codes, skip, &mut bits, window, before);
-                transform(1, std::slice::from_ref(before), quantisers, out, plane.stride);
+                transform(1, std::slice::from_ref(before), quantisers, out, plane.stride, false, avx2);
                 done
             } else {
-                let mut kept: Scratch = [0; 256];
                 let count = plane.side * plane.side;
-                let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut kept);
-                transform(plane.side, &kept[..count], quantisers, out, plane.stride);
-                done
+                self.kept[..64].fill(0);
+                let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut self.kept);
+                transform(plane.side, &self.kept[..count], quantisers, out, plane.stride, done == Ok(0), avx2);
+                done.map(drop)
             };
             if let Err(NoCode) = done {
                 self.source.bits = bits;
@@ -188,36 +196,33 @@ impl Lookout {
     }
 }
 
-/// Arguments of [`known_mcus`].
-struct Known<'a> {
-    window: &'a Window,
-    starts: &'a [u32],
-    mcu: usize,
-    ready: &'a Ready,
-    members: &'a [Member],
-    before: &'a mut [i16; 4],
-    planes: &'a mut [Plane],
+/// What [`Stream::strip`] does.
+struct Strip<'s> {
+    stream: &'s mut Stream,
+    input: Input<'s>,
+    planes: &'s mut [Plane],
+    mcus_wide: usize,
 }
 
-impl Work for Known<'_> {
-    type Out = Result<(), NoCode>;
+impl simd::Work for Strip<'_> {
+    type Output = Result<(), Pause>;
 
     #[inline(always)]
-    fn run(self) -> Self::Out {
-        known_mcus(self.window, self.starts, self.mcu, self.ready, self.members, self.before, self.planes)
+    fn run(self, avx2: Option<Avx2>) -> Self::Output {
+        self.stream.strip_with(self.input, self.planes, self.mcus_wide, avx2)
     }
 }
 
 /// Decodes MCUs from `mcu` on whose blocks begin at `starts`, component by component.
 #[inline(always)]
 fn known_mcus(
-    window: &Window,
-    starts: &[u32],
+    (window, starts): (&Window, &[u32]),
     mcu: usize,
     ready: &Ready,
     members: &[Member],
     before: &mut [i16; 4],
     planes: &mut [Plane],
+    avx2: Option<Avx2>,
 ) -> Result<(), NoCode> {
     for (index, plane) in planes.iter_mut().enumerate() {
         let mut own = members.iter().enumerate().filter(|(_, member)| member.plane == index).peekable();
@@ -233,9 +238,9 @@ fn known_mcus(
                 3 => part.means::<3>(dc, before, plane)?,
                 _ => part.means::<4>(dc, before, plane)?,
             },
-            2 => part.blocks::<2>((dc, &ac.codes, &ac.values), before, plane)?,
-            4 => part.blocks::<4>((dc, &ac.codes, &ac.values), before, plane)?,
-            _ => part.blocks::<8>((dc, &ac.codes, &ac.values), before, plane)?,
+            2 => part.blocks::<2>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
+            4 => part.blocks::<4>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
+            _ => part.blocks::<8>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
         }
     }
     Ok(())
@@ -279,17 +284,24 @@ impl Part<'_> {
 
     /// Blocks of which `SIDE` by `SIDE` coefficients are wanted.
     #[inline(always)]
-    fn blocks<const SIDE: usize>(&self, codes: (&Huffman, &Huffman, &Values), before: &mut i16, plane: &mut Plane) -> Result<(), NoCode> {
+    fn blocks<const SIDE: usize>(
+        &self,
+        codes: (&Huffman, &Huffman, &Symbols),
+        before: &mut i16,
+        plane: &mut Plane,
+        avx2: Option<Avx2>,
+    ) -> Result<(), NoCode> {
         let Some(quantisers) = &plane.quantisers else { return Err(NoCode) };
         let mut kept: Scratch = [0; 256];
         for (mcu, starts) in self.mcus() {
             for (row, starts) in starts.chunks(plane.horizontal).enumerate() {
                 for (across, &start) in starts.iter().enumerate() {
-                    kept[..SIDE * SIDE].fill(0);
+                    kept[..64].fill(0);
                     let mut bits = Bits::starting(self.window, start);
-                    block::leading(codes, &plane.kept, plane.kept.last, &mut bits, self.window, before, &mut kept)?;
+                    let reached = symbols::leading(codes, &plane.kept, plane.kept.last, &mut bits, self.window, before, &mut kept)?;
                     let place = row * SIDE * plane.stride + (mcu * plane.horizontal + across) * SIDE;
-                    transform(SIDE, &kept[..SIDE * SIDE], quantisers, &mut plane.filling[place..], plane.stride);
+                    let out = &mut plane.filling[place..];
+                    transform(SIDE, &kept[..SIDE * SIDE], quantisers, out, plane.stride, reached == symbols::END, avx2);
                 }
             }
         }
