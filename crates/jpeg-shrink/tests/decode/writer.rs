@@ -377,7 +377,7 @@ fn write_scan(out: &mut Vec<u8>, picture: &Picture, manner: &Manner, scan: &Scan
         if table.is_empty() {
             continue;
         }
-        let mut body = vec![(name as u8 / 4) << 4 | name as u8 % 4];
+        let mut body = vec![((name as u8 / 4) << 4) | (name as u8 % 4)];
         body.extend((1..=16).map(|length| table.iter().filter(|entry| entry.0 == length).count() as u8));
         body.extend(table.iter().map(|entry| entry.1));
         segment(out, 0xc4, &body, manner.fill);
