@@ -230,7 +230,7 @@ impl Pen {
         let size = |at: usize| u32::from(block[at].unsigned_abs()) >> scan.low;
         let end = (scan.first..=scan.last).rev().find(|&at| size(at) == 1).unwrap_or(0);
         let (mut zeros, mut corrections) = (0, Vec::new());
-        for at in scan.first..=scan.last {
+        for (at, &coefficient) in block.iter().enumerate().take(scan.last + 1).skip(scan.first) {
             if size(at) == 0 {
                 zeros += 1;
                 continue;
@@ -247,7 +247,7 @@ impl Pen {
             }
             self.end_run(table);
             self.tokens.push(Token::Code(table, (zeros as u8) << 4 | 1));
-            self.tokens.push(Token::Bits(u32::from(block[at] > 0), 1));
+            self.tokens.push(Token::Bits(u32::from(coefficient > 0), 1));
             self.tokens.extend(corrections.drain(..).map(|bit| Token::Bits(bit, 1)));
             zeros = 0;
         }
@@ -377,7 +377,7 @@ fn write_scan(out: &mut Vec<u8>, picture: &Picture, manner: &Manner, scan: &Scan
         if table.is_empty() {
             continue;
         }
-        let mut body = vec![(name as u8 / 4) << 4 | name as u8 % 4];
+        let mut body = vec![((name as u8 / 4) << 4) | (name as u8 % 4)];
         body.extend((1..=16).map(|length| table.iter().filter(|entry| entry.0 == length).count() as u8));
         body.extend(table.iter().map(|entry| entry.1));
         segment(out, 0xc4, &body, manner.fill);

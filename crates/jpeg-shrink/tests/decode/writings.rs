@@ -9,7 +9,7 @@ use crate::{
     twin,
     writer::{Codes, Manner, Picture, Scan, Sign, jpeg, quantisers},
 };
-use jpeg_shrink::{Decoder, ErrorKind, Layout, Options, Scale};
+use jpeg_shrink::{Chroma, Decoder, ErrorKind, Layout, Options, Scale};
 use proptest::prelude::*;
 
 type Factors = &'static [(usize, usize)];
@@ -43,7 +43,11 @@ pub(crate) fn plainly(factors: Factors) -> Manner {
 }
 
 fn at_all_scales(file: &[u8]) -> [Vec<u8>; 4] {
-    SCALES.map(|scale| decode(file, Options::new(scale)).0)
+    with_chroma(file, Chroma::Large)
+}
+
+fn with_chroma(file: &[u8], chroma: Chroma) -> [Vec<u8>; 4] {
+    SCALES.map(|scale| decode(file, Options { chroma, ..Options::new(scale) }).0)
 }
 
 /// Worst and root-mean-square error against the slow twin.
@@ -119,7 +123,7 @@ proptest! {
         size in (1usize..70, 1usize..70),
         choice in any::<u32>(),
         (restart, busy, seed) in (0u16..6, 0u32..=8, any::<u64>()),
-        steep in any::<bool>(),
+        (steep, small) in any::<(bool, bool)>(),
     ) {
         let (_, factors) = FACTORS[which];
         let picture = by_chance(size, factors, quantisers(1, 0), busy, seed);
@@ -130,7 +134,8 @@ proptest! {
         }
         manner.restart = restart;
         manner.codes = if steep { Codes::Steep } else { Codes::Flat };
-        prop_assert!(at_all_scales(&jpeg(&picture, &manner)) == at_all_scales(&jpeg(&picture, &plain)));
+        let chroma = if small { Chroma::Small } else { Chroma::Large };
+        prop_assert!(with_chroma(&jpeg(&picture, &manner), chroma) == with_chroma(&jpeg(&picture, &plain), chroma));
     }
 }
 
