@@ -29,7 +29,8 @@ pub(super) fn decode(probe: &Probe, source: &[u8], scale: Scale) -> Result<Decod
         max_scans: MAX_SCANS,
         ..jpeg_shrink::Limits::default()
     };
-    let options = jpeg_shrink::Options { limits, ..jpeg_shrink::Options::new(scale) };
+    // Where less than the whole is decoded, a resize by more than two follows.
+    let options = jpeg_shrink::Options { limits, chroma: jpeg_shrink::Chroma::Small, ..jpeg_shrink::Options::new(scale) };
     let mut decoder = jpeg_shrink::Decoder::new(source, options).map_err(not_decoded)?;
     if (decoder.header().width_px, decoder.header().height_px) != (probe.width_px, probe.height_px) {
         return Err(disagreement(Format::Jpeg));
