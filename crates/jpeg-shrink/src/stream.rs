@@ -28,18 +28,17 @@ pub(crate) struct Stream {
     before: [i16; 4],
     /// MCUs of the strip that are done.
     column: usize,
-    /// A block being read.
-    kept: Scratch,
 }
 
 impl Stream {
     pub(crate) fn new(source: Source, ready: Ready, members: Vec<Member>) -> Self {
-        Self { source, ready, members, lookout: None, before: [0; 4], column: 0, kept: [0; 256] }
+        Self { source, ready, members, lookout: None, before: [0; 4], column: 0 }
     }
 
-    /// Looks for blocks ahead of decoding where that pays: in a scan of `data_bytes` and `blocks` blocks.
+    /// Looks for blocks ahead of decoding where that pays: in a scan of `data_bytes` and `blocks` blocks, of which 1 or 2 by 2
+    /// coefficients are wanted. (Where 4 by 4 are, looking costs more than stepping over the rest of each block.)
     pub(crate) fn look_ahead(&mut self, planes: &[Plane], data_bytes: usize, blocks: usize) {
-        if data_bytes >= LOOK_FROM_BYTES && self.source.restart_interval() == 0 && planes.iter().any(|plane| plane.side < 8) {
+        if data_bytes >= LOOK_FROM_BYTES && self.source.restart_interval() == 0 && planes.iter().any(|plane| plane.side <= 2) {
             self.lookout = Lookout::new(&self.ready, &self.members, data_bytes, blocks);
         }
     }
@@ -90,6 +89,7 @@ impl Stream {
 
     #[inline(always)]
     fn strip_with(&mut self, input: Input<'_>, planes: &mut [Plane], mcus_wide: usize, avx2: Option<Avx2>) -> Result<(), Pause> {
+        let mut kept: Scratch = [0; 256];
         while self.column < mcus_wide {
             if let Some(lookout) = &mut self.lookout {
                 let starts = lookout.next(&mut self.source, input, mcus_wide - self.column)?;
@@ -106,7 +106,7 @@ impl Stream {
                     continue;
                 }
             }
-            self.mcu(input, planes, avx2)?;
+            self.mcu(input, planes, &mut kept, avx2)?;
             self.column += 1;
         }
         self.column = 0;
@@ -115,9 +115,9 @@ impl Stream {
         Ok(())
     }
 
-    /// One MCU, by the serial reader.
+    /// One MCU, by the serial reader; `kept` is room for a block.
     #[inline(always)]
-    fn mcu(&mut self, input: Input<'_>, planes: &mut [Plane], avx2: Option<Avx2>) -> Result<(), Pause> {
+    fn mcu(&mut self, input: Input<'_>, planes: &mut [Plane], kept: &mut Scratch, avx2: Option<Avx2>) -> Result<(), Pause> {
         if self.source.before_mcu(input)? {
             self.before = [0; 4];
         }
@@ -139,9 +139,9 @@ impl Stream {
                 done
             } else {
                 let count = plane.side * plane.side;
-                self.kept[..64].fill(0);
-                let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut self.kept);
-                transform(plane.side, &self.kept[..count], quantisers, out, plane.stride, done == Ok(0), avx2);
+                kept[..64].fill(0);
+                let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, kept);
+                transform(plane.side, &kept[..count], quantisers, out, plane.stride, done == Ok(0), avx2);
                 done.map(drop)
             };
             if let Err(NoCode) = done {
