@@ -221,12 +221,13 @@ impl App {
         &self.address
     }
 
-    /// The same as a URL; for a Unix socket, which has none, `unix:` and its path.
+    /// The same as a URL, with the path prefix; for a Unix socket, which has none, `unix:` and its path.
     #[must_use]
     pub fn url(&self) -> String {
+        let prefix = self.options.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
         match (&self.address, &self.options.tls) {
-            (Bound::Tcp(address), None) => format!("http://{address}"),
-            (Bound::Tcp(address), Some(_)) => format!("https://{address}"),
+            (Bound::Tcp(address), None) => format!("http://{address}{prefix}"),
+            (Bound::Tcp(address), Some(_)) => format!("https://{address}{prefix}"),
             (Bound::Unix(_), _) => self.address.to_string(),
         }
     }

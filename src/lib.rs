@@ -17,6 +17,7 @@ pub mod heap;
 pub mod http;
 pub mod ingest;
 pub mod queue;
+pub mod signals;
 pub mod store;
 pub mod telemetry;
 pub mod upkeep;

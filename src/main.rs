@@ -7,9 +7,10 @@ use pixmill::{
     app::{self, App},
     cli::{Cli, Command, greeting},
     config::{Config, LogFormat},
-    heap, http, telemetry,
+    heap, http,
+    signals::Signals,
+    telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads for blocking file work: enough to keep a disk's queue full, few enough to bound their stacks.
 const MAX_BLOCKING_THREADS: usize = 64;
@@ -51,43 +52,20 @@ fn start() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// One line for each finding, then the sum.
 async fn scrub(config: &Config, bytes_per_second: u64) -> anyhow::Result<ExitCode> {
     let scrubbed = App::scrub(config, bytes_per_second).await?;
-    let mut out = std::io::stdout();
-    for finding in &scrubbed.findings {
-        writeln!(out, "{finding}")?;
-    }
-    writeln!(out, "{} blobs, {} bytes, {} not as they should be", scrubbed.blobs, scrubbed.bytes, scrubbed.findings.len())?;
+    write!(std::io::stdout(), "{scrubbed}")?;
     Ok(if scrubbed.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {
-    // Before the first line is printed: whoever reads it may signal at once.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    // Where it is not asked for, this signal ends a process; whoever sends it to have new files taken up must not stop the service.
-    let mut hangup = signal(SignalKind::hangup())?;
+    let signals = Signals::listen()?;
     let app = App::start(config).await?;
-    let prefix = config.server.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
-    let own = format!("{}{prefix}", app.url());
+    let own = app.url();
     let url = config.server.edge.public_url.as_ref().map_or_else(|| own.clone(), ToString::to_string);
     let mut out = std::io::stdout();
-    let text = greeting(&own);
     // Nobody reading standard output is no reason not to serve.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(greeting(&own).as_bytes()).and_then(|()| out.flush());
     tracing::info!(url, data_dir = %config.storage.data_dir.display(), workers = config.pool.workers, "serving");
-    app.run(async {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                Some(()) = hangup.recv() => {
-                    if config.server.tls.is_none() {
-                        tracing::info!("SIGHUP is ignored: it takes up a new certificate, and TLS does not end here");
-                    }
-                }
-            }
-        }
-    })
-    .await
+    app.run(signals.until_stop(config.server.tls.is_some())).await
 }

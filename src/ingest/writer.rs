@@ -1,14 +1,16 @@
 //! One file on its way to the staging disk: counted, hashed, judged by its head, written in few large steps.
 //!
-//! It must not know multipart or requests. Invariants: one buffer of [`BUFFER_BYTES`] per file in flight; each full buffer is one short
-//! blocking call, in which it is hashed, too; nothing touches the disk before the head was judged; a file that fits the buffer costs
-//! one blocking call in all; the blocking call owns what it works on, so that dropping the writer at any await leaves no file.
+//! It must not know multipart or requests. Invariants: two buffers of [`BUFFER_BYTES`] per file in flight, one filled while the other is
+//! written; each full buffer is one short blocking call, in which it is hashed, too, and never two at a time; nothing touches the disk
+//! before the head was judged; a file that fits the buffer costs one blocking call in all; the blocking call owns what it works on, so
+//! that dropping the writer at any await leaves no file.
 
 use std::io::{BufReader, Cursor, ErrorKind as IoKind, Seek, SeekFrom, Write};
 
 use image_pipeline::{ErrorKind, Limits, Probe, probe};
 use sha2::{Digest, Sha256};
 use tempfile::TempPath;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     IngestError, IngestLimits,
@@ -64,7 +66,7 @@ impl From<WriteError> for IngestError {
 struct Work {
     staging: StagingDir,
     limits: Limits,
-    /// Never grows past [`BUFFER_BYTES`].
+    /// What is to be written; emptied by that.
     buffer: Vec<u8>,
     hash: Sha256,
     /// Absent until the first buffer is full.
@@ -72,9 +74,28 @@ struct Work {
     written_bytes: u64,
 }
 
+/// Where the work is.
+enum Place {
+    Here(Work),
+    /// Writing a full buffer.
+    Away(JoinHandle<Result<Work, WriteError>>),
+}
+
+impl Place {
+    /// The work, once it is back.
+    async fn back(self) -> Result<Work, WriteError> {
+        match self {
+            Self::Here(work) => Ok(work),
+            Self::Away(step) => step.await.map_err(|error| WriteError::Failed(lost(error)))?,
+        }
+    }
+}
+
 /// Takes a file's bytes one chunk after another.
 pub(super) struct FileWriter {
-    work: Work,
+    place: Place,
+    /// What came in since the last full buffer; never grows past [`BUFFER_BYTES`].
+    gathered: Vec<u8>,
     max_file_bytes: u64,
     received_bytes: u64,
     head_judged: bool,
@@ -85,7 +106,13 @@ impl FileWriter {
     pub(super) fn new(limits: &IngestLimits, staging: &StagingDir) -> Self {
         let work =
             Work { staging: staging.clone(), limits: limits.image, buffer: Vec::new(), hash: Sha256::new(), disk: None, written_bytes: 0 };
-        Self { work, max_file_bytes: limits.max_file_bytes, received_bytes: 0, head_judged: false }
+        Self {
+            place: Place::Here(work),
+            gathered: Vec::new(),
+            max_file_bytes: limits.max_file_bytes,
+            received_bytes: 0,
+            head_judged: false,
+        }
     }
 
     /// Takes the next bytes; gives the writer back unless the file is refused.
@@ -98,12 +125,12 @@ impl FileWriter {
     pub(super) async fn feed(mut self, mut chunk: &[u8]) -> Result<Self, WriteError> {
         while !chunk.is_empty() {
             let goal = if self.head_judged { BUFFER_BYTES } else { HEAD_BYTES };
-            let room = u64::try_from(goal - self.work.buffer.len()).unwrap_or(u64::MAX);
+            let room = u64::try_from(goal - self.gathered.len()).unwrap_or(u64::MAX);
             let allowed = self.max_file_bytes - self.received_bytes;
             if allowed == 0 {
                 let limit = self.max_file_bytes;
                 let refusal = Refusal::over(Code::TooLarge, format!("file is larger than {limit} bytes"), limit, None);
-                let Self { work, .. } = self;
+                let work = self.place.back().await?;
                 if work.disk.is_some() {
                     // Unlinking a large file takes a while: not on an async thread.
                     blocking(move || drop(work)).await.map_err(WriteError::Failed)?;
@@ -113,23 +140,34 @@ impl FileWriter {
             let step = room.min(allowed).min(chunk.len() as u64);
             // No more than the chunk's length, so it fits a usize.
             let (now, later) = chunk.split_at(usize::try_from(step).unwrap_or(chunk.len()));
-            self.work.gather(now);
+            gather(&mut self.gathered, now);
             self.received_bytes += step;
             chunk = later;
-            if self.head_judged && self.work.buffer.len() == BUFFER_BYTES {
-                let mut work = self.work;
-                let at_bytes = self.received_bytes;
-                self.work = blocking(move || work.flush(at_bytes).map(|()| work)).await.map_err(WriteError::Failed)??;
-            } else if !self.head_judged && self.work.buffer.len() == HEAD_BYTES {
+            if self.head_judged && self.gathered.len() == BUFFER_BYTES {
+                self = self.send_off().await?;
+            } else if !self.head_judged && self.gathered.len() == HEAD_BYTES {
                 self.judge()?;
             }
         }
         Ok(self)
     }
 
+    /// The full buffer goes to the disk while the next one is gathered.
+    async fn send_off(mut self) -> Result<Self, WriteError> {
+        let mut work = self.place.back().await?;
+        std::mem::swap(&mut work.buffer, &mut self.gathered);
+        let (first, at_bytes) = (work.disk.is_none(), self.received_bytes);
+        self.place = Place::Away(tokio::task::spawn_blocking(move || work.flush(at_bytes).map(|()| work)));
+        if first {
+            // The head may say that the image is beyond the limits: nothing more is taken in before that is known.
+            self.place = Place::Here(self.place.back().await?);
+        }
+        Ok(self)
+    }
+
     fn judge(&mut self) -> Result<(), WriteError> {
         self.head_judged = true;
-        judge_head(&self.work.buffer).map(drop).map_err(|refusal| WriteError::Refused { refusal, at_bytes: self.received_bytes })
+        judge_head(&self.gathered).map(drop).map_err(|refusal| WriteError::Refused { refusal, at_bytes: self.received_bytes })
     }
 
     /// The end of the file: the rest is written, the whole is judged. `sha256` is what the client announced.
@@ -147,22 +185,23 @@ impl FileWriter {
         if !self.head_judged {
             self.judge()?;
         }
-        let work = self.work;
+        let mut work = self.place.back().await?;
+        work.buffer = self.gathered;
         blocking(move || work.finish(sha256, at_bytes)).await.map_err(WriteError::Failed)?
     }
 }
 
-impl Work {
-    fn gather(&mut self, bytes: &[u8]) {
-        let wanted = self.buffer.len() + bytes.len();
-        if wanted > self.buffer.capacity() {
-            // Doubling, but never past the constant: small files must not pay for a large buffer, nor large ones for a larger.
-            let capacity = wanted.max(self.buffer.capacity() * 2).clamp(4096, BUFFER_BYTES.max(wanted));
-            self.buffer.reserve_exact(capacity - self.buffer.len());
-        }
-        self.buffer.extend_from_slice(bytes);
+fn gather(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    let wanted = buffer.len() + bytes.len();
+    if wanted > buffer.capacity() {
+        // Doubling, but never past the constant: small files must not pay for a large buffer, nor large ones for a larger.
+        let capacity = wanted.max(buffer.capacity() * 2).clamp(4096, BUFFER_BYTES.max(wanted));
+        buffer.reserve_exact(capacity - buffer.len());
     }
+    buffer.extend_from_slice(bytes);
+}
 
+impl Work {
     /// Blocking. Judges the head before the first write.
     fn flush(&mut self, at_bytes: u64) -> Result<(), WriteError> {
         if self.disk.is_none() {
@@ -229,7 +268,12 @@ fn failure(error: std::io::Error) -> IngestError {
 
 /// Runs a short blocking step on tokio's blocking threads. Dropped, the step runs on and its outcome is dropped where it ends.
 async fn blocking<T: Send + 'static>(step: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
-    tokio::task::spawn_blocking(step).await.map_err(|error| IngestError::Io(std::io::Error::other(error)))
+    tokio::task::spawn_blocking(step).await.map_err(lost)
+}
+
+/// A blocking step that panicked, or was never begun.
+fn lost(error: JoinError) -> IngestError {
+    IngestError::Io(std::io::Error::other(error))
 }
 
 #[cfg(test)]
@@ -376,7 +420,7 @@ mod tests {
         let mut writer = FileWriter::new(&wide_limits(), &stage.dir);
         for chunk in noise_png(700, 700).chunks(100_000) {
             writer = writer.feed(chunk).await.expect("an image");
-            assert!(writer.work.buffer.capacity() <= BUFFER_BYTES, "{}", writer.work.buffer.capacity());
+            assert!(writer.gathered.capacity() <= BUFFER_BYTES, "{}", writer.gathered.capacity());
         }
     }
 

@@ -49,6 +49,16 @@ pub enum Wrong {
     Unreadable(String),
 }
 
+impl fmt::Display for Scrubbed {
+    /// A line for each finding, then the sum.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        writeln!(f, "{} blobs, {} bytes, {} not as they should be", self.blobs, self.bytes, self.findings.len())
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wrong {

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["domain"]),
     ("telemetry", &[]),
     ("heap", &[]),
+    ("signals", &[]),
     ("store", &["domain"]),
     ("catalog", &["domain", "clock"]),
     ("copies", &["domain", "store", "catalog", "telemetry"]),

@@ -1,14 +1,17 @@
 //! Entropy-coded bytes to bits: unstuffing into a window, the 64-bit accumulator, restart markers.
 //!
-//! Knows nothing of codes or coefficients. Unstuffing is done apart from decoding, a window of 60 KiB at a time, so that the
+//! Knows nothing of codes or coefficients. Unstuffing is done apart from decoding, a window of 124 KiB at a time, so that the
 //! decoder's refill is one load, a shift and an or, without a branch. Invariant: at the start of every MCU the window holds more
 //! bytes than an MCU can take, or all that are left; what is read past those is noticed before the next MCU, and never lies
 //! outside the window.
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    input::{Input, Pause},
+};
 
 /// Bytes of the window; a power of two, so that an offset can be masked rather than checked.
-const WINDOW_BYTES: usize = 1 << 16;
+pub(crate) const WINDOW_BYTES: usize = 1 << 17;
 
 /// More than an MCU takes: 10 blocks of 64 coefficients of 16 + 16 bits are 2560 bytes; progressive refinement takes less.
 const SLACK_BYTES: usize = 4096;
@@ -26,7 +29,30 @@ pub(crate) struct Bits {
     at: usize,
 }
 
+/// The 57 or more bits from bit `at` of the window on.
+#[inline(always)]
+pub(crate) fn word_at(window: &Window, at: u32) -> u64 {
+    let byte = (at >> 3) as usize & (WINDOW_BYTES - 1);
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&window[byte..byte + 8]);
+    u64::from_be_bytes(eight) << (at & 7)
+}
+
 impl Bits {
+    /// From bit `at` of the window on, refilled.
+    #[inline(always)]
+    pub(crate) fn starting(window: &Window, at: u32) -> Self {
+        let mut bits = Self { acc: 0, count: 0, at: (at >> 3) as usize };
+        bits.refill(window);
+        bits.consume(at & 7);
+        bits
+    }
+
+    /// Bit of the window that comes next.
+    fn position(&self) -> u32 {
+        (8 * self.at as u32).saturating_sub(self.count)
+    }
+
     /// Leaves 56 or more valid bits.
     #[inline(always)]
     pub(crate) fn refill(&mut self, window: &Window) {
@@ -59,12 +85,11 @@ impl Bits {
     }
 }
 
-/// One scan's entropy-coded bytes.
-pub(crate) struct Source<'a> {
-    bytes: &'a [u8],
-    /// Offset in `bytes` of the next byte to unstuff.
+/// One scan's entropy-coded bytes. Offsets are those of the file; what of it is there comes with each call.
+pub(crate) struct Source {
+    /// Offset of the next byte to unstuff.
     from: usize,
-    /// Offset in `bytes` of the segment's first byte, and unstuffed bytes that have left the window since: for errors.
+    /// Offset of the segment's first byte, and unstuffed bytes that have left the window since: for errors.
     segment_from: usize,
     dropped: usize,
     pub(crate) window: Box<Window>,
@@ -80,10 +105,10 @@ pub(crate) struct Source<'a> {
     next_restart: u8,
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn new(bytes: &'a [u8], from: usize, restart_interval: u32) -> Self {
-        let mut source = Self {
-            bytes,
+impl Source {
+    /// From offset `from` on; `next_restart` is the number of the first restart marker that is due.
+    pub(crate) fn new(from: usize, restart_interval: u32, next_restart: u8) -> Self {
+        Self {
             from,
             segment_from: from,
             dropped: 0,
@@ -94,104 +119,151 @@ impl<'a> Source<'a> {
             bits: Bits::default(),
             interval: restart_interval,
             until_restart: restart_interval,
-            next_restart: 0,
-        };
-        source.fill();
-        source
+            next_restart,
+        }
     }
 
     /// To be called before every MCU; `true` where a restart marker was passed and predictions begin anew.
     #[inline(always)]
-    pub(crate) fn before_mcu(&mut self) -> Result<bool, Error> {
-        let mut restarted = false;
-        if self.interval != 0 {
-            if self.until_restart == 0 {
-                self.restart()?;
-                restarted = true;
-            }
-            self.until_restart -= 1;
+    pub(crate) fn before_mcu(&mut self, input: Input<'_>) -> Result<bool, Pause> {
+        let restarted = self.interval != 0 && self.until_restart == 0;
+        if restarted {
+            self.restart(input)?;
         }
         if self.bits.at >= self.low {
-            self.top_up()?;
+            self.top_up(input)?;
         }
-        Ok(restarted)
+        if self.interval != 0 {
+            self.until_restart -= 1;
+        }
+        Ok(restarted || self.fresh())
+    }
+
+    /// Whether an MCU comes that begins a segment.
+    fn fresh(&self) -> bool {
+        self.interval != 0 && self.until_restart + 1 == self.interval
+    }
+
+    /// Fills the window from the next bit on, and returns that bit and the one where looking ahead must end; `None` where more of the input
+    /// should be waited for. No restart may be due.
+    pub(crate) fn look_ahead(&mut self, input: Input<'_>) -> Option<(u32, u32)> {
+        let at = self.bits.position();
+        if !self.ended {
+            self.bits = Bits { acc: 0, count: 0, at: (at >> 3) as usize };
+            self.fill(input);
+            self.bits = Bits::starting(&self.window, at & 7);
+            if !self.ended && self.filled < WINDOW_BYTES - SLACK_BYTES {
+                return None;
+            }
+        }
+        // What a group of look-ups takes lies before the end then.
+        Some((self.bits.position(), 8 * (self.filled as u32).saturating_sub(16)))
+    }
+
+    /// Offset of the first byte that is still needed.
+    pub(crate) fn needed_from(&self) -> usize {
+        self.from
+    }
+
+    /// Goes on at bit `at` of the window.
+    pub(crate) fn go_to(&mut self, at: u32) {
+        self.bits = Bits::starting(&self.window, at);
+    }
+
+    /// MCUs between two restart markers; 0 for none.
+    pub(crate) fn restart_interval(&self) -> usize {
+        self.interval as usize
     }
 
     /// To be called after the last MCU: whether what was decoded was there. Returns where to look for the next marker.
-    pub(crate) fn finish(&self) -> Result<usize, Error> {
-        self.check()?;
-        Ok(self.from)
+    pub(crate) fn finish(&self, input: Input<'_>) -> Result<(), Error> {
+        self.check(input)
     }
 
-    /// Roughly where decoding stands in the input.
-    pub(crate) fn position(&self) -> usize {
+    /// Roughly where decoding stands in the file.
+    pub(crate) fn position(&self, input: Input<'_>) -> usize {
         let mut unstuffed = self.dropped + (self.bits.at.saturating_sub(self.bits.count as usize / 8)).min(self.filled);
+        if self.segment_from < input.base {
+            // The segment's beginning is gone; stuffing is rare.
+            return (self.segment_from + unstuffed).min(self.from);
+        }
         let mut at = self.segment_from;
-        while unstuffed > 0 && at < self.bytes.len() {
-            at += if self.bytes[at..].starts_with(&[0xff, 0]) { 2 } else { 1 };
+        while unstuffed > 0 && at < input.end() {
+            at += if input.after(at).starts_with(&[0xff, 0]) { 2 } else { 1 };
             unstuffed -= 1;
         }
-        at.min(self.bytes.len())
+        at.min(input.end())
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self, input: Input<'_>) -> Result<(), Error> {
         let consumed = 8 * self.bits.at as u64 - u64::from(self.bits.count.min(8 * self.bits.at as u32));
         if !self.ended || consumed <= 8 * self.filled as u64 {
             return Ok(());
         }
-        if self.from + 1 >= self.bytes.len() {
-            return Err(Error::truncated(self.bytes.len()));
+        match input.after(self.from) {
+            [_, marker, ..] => Err(Error::malformed(self.from, format!("entropy-coded data end early, at marker {marker:#04x}"))),
+            _ => Err(Error::truncated(input.end())),
         }
-        Err(Error::malformed(self.from, format!("entropy-coded data end early, at marker {:#04x}", self.bytes[self.from + 1])))
     }
 
     #[cold]
     #[inline(never)]
-    fn top_up(&mut self) -> Result<(), Error> {
-        self.check()?;
+    fn top_up(&mut self, input: Input<'_>) -> Result<(), Pause> {
+        self.check(input)?;
         if !self.ended {
-            self.fill();
+            self.fill(input);
+            if !self.ended && self.bits.at >= self.low {
+                return Err(Pause::Starved);
+            }
         }
         Ok(())
     }
 
     /// Moves what is left to the front and unstuffs more behind it.
-    fn fill(&mut self) {
+    fn fill(&mut self, input: Input<'_>) {
         let used = self.bits.at.min(self.filled);
         self.dropped += used;
         self.window.copy_within(used..self.filled, 0);
         self.filled -= used;
         self.bits.at -= used;
         let room = &mut self.window[self.filled..WINDOW_BYTES - SLACK_BYTES];
-        let (written, ended) = unstuff(self.bytes, &mut self.from, room);
+        let mut at = self.from.saturating_sub(input.base);
+        let (written, ended) = unstuff(input.bytes, &mut at, room);
+        self.from = input.base + at;
         self.filled += written;
-        self.ended = ended;
-        self.low = if ended { self.filled } else { self.filled - SLACK_BYTES };
-        if ended {
+        // A marker takes two bytes to tell; without them the end may only be that of what has come.
+        self.ended = ended && (input.complete || at + 1 < input.bytes.len());
+        self.low = if self.ended { self.filled } else { self.filled.saturating_sub(SLACK_BYTES) };
+        if self.ended {
             // What is read past the end is zeros, whatever the window held before.
             self.window[self.filled..self.filled + SLACK_BYTES].fill(0);
         }
     }
 
     /// Passes the restart marker that is due, over what stands before it.
-    fn restart(&mut self) -> Result<(), Error> {
-        self.check()?;
+    fn restart(&mut self, input: Input<'_>) -> Result<(), Pause> {
+        self.check(input)?;
         while !self.ended {
+            let before = self.from;
             self.filled = 0;
-            self.bits.at = 0;
-            self.fill();
+            self.bits = Bits::default();
+            self.fill(input);
+            if !self.ended && self.from == before {
+                return Err(Pause::Starved);
+            }
         }
         let mut at = self.from;
-        while self.bytes.get(at + 1) == Some(&0xff) {
+        while input.after(at).get(1) == Some(&0xff) {
             at += 1;
         }
-        match self.bytes.get(at + 1) {
+        match input.after(at).get(1) {
             Some(&code) if code == 0xd0 + self.next_restart => {}
             Some(&code) => {
                 let due = self.next_restart;
-                return Err(Error::malformed(at, format!("marker {code:#04x} stands where restart {due} is due")));
+                return Err(Error::malformed(at, format!("marker {code:#04x} stands where restart {due} is due")).into());
             }
-            None => return Err(Error::truncated(self.bytes.len())),
+            None if input.complete => return Err(Error::truncated(input.end()).into()),
+            None => return Err(Pause::Starved),
         }
         self.next_restart = (self.next_restart + 1) & 7;
         self.until_restart = self.interval;
@@ -200,8 +272,8 @@ impl<'a> Source<'a> {
         self.dropped = 0;
         self.bits = Bits::default();
         self.filled = 0;
+        self.low = 0;
         self.ended = false;
-        self.fill();
         Ok(())
     }
 }
@@ -257,6 +329,7 @@ fn first_ff(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{Source, unstuff};
+    use crate::input::Input;
     use proptest::prelude::*;
 
     /// The obvious twin.
@@ -301,10 +374,11 @@ mod tests {
                 if byte == 0xff { stuffed.push(0); }
             }
             stuffed.extend([0xff, 0xd9]);
-            let mut source = Source::new(&stuffed, 0, 0);
+            let input = Input::whole(&stuffed);
+            let mut source = Source::new(0, 0, 0);
             let mut at = 0u64;
             'all: loop {
-                source.before_mcu().unwrap();
+                prop_assert!(source.before_mcu(input).is_ok());
                 for &width in &widths {
                     if at + u64::from(width) > 8 * plain.len() as u64 { break 'all; }
                     source.bits.refill(&source.window);

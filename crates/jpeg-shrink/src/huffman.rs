@@ -29,6 +29,7 @@ const ESCAPE: u32 = 192 << 8;
 pub(crate) struct NoCode;
 
 /// One table, ready to decode with.
+#[derive(Clone)]
 pub(crate) struct Huffman {
     /// By the next `LOOK_BITS` bits: `length << 8 | symbol`, 0 where the code is longer or there is none.
     look: Box<[u16; 1 << LOOK_BITS]>,
@@ -97,37 +98,6 @@ pub(crate) fn extended(bits: u64, size: u32) -> i32 {
     value + (negative & ((-1i32 << size) + 1))
 }
 
-/// A table to read AC coefficients with: whole symbols with their extra bits, by the next `VALUE_BITS` bits. An entry is
-/// `value << 16 | step << 8 | bits`; `step` is the run and the coefficient itself, or `Values::END`; 0 where all that does not fit.
-pub(crate) struct Values(Box<[u32; 1 << VALUE_BITS]>);
-
-/// 8 KiB a table.
-const VALUE_BITS: u32 = 11;
-
-impl Values {
-    /// The step of an end-of-block code; larger than any index.
-    pub(crate) const END: u32 = 128;
-
-    pub(crate) fn new(ac: &Huffman) -> Self {
-        let mut table = Box::new([0; 1 << VALUE_BITS]);
-        for (prefix, entry) in table.iter_mut().enumerate() {
-            let bits = (prefix as u64) << (64 - VALUE_BITS);
-            let Ok((length, symbol)) = ac.find(bits) else { continue };
-            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
-            if length + size <= VALUE_BITS {
-                let step = if size == 0 && run != 15 { Self::END } else { run + 1 };
-                *entry = (extended(bits << length, size) as u32) << 16 | step << 8 | (length + size);
-            }
-        }
-        Self(table)
-    }
-
-    #[inline(always)]
-    pub(crate) fn find(&self, bits: u64) -> u32 {
-        self.0[(bits >> (64 - VALUE_BITS)) as usize]
-    }
-}
-
 /// A table to step over AC coefficients with: by the next `SKIP_BITS` bits, how many bits whole symbols with their extra bits take
 /// (low byte) and how many coefficients they pass (high byte).
 pub(crate) struct Skip(Box<[u16; 1 << SKIP_BITS]>);
@@ -136,14 +106,33 @@ impl Skip {
     /// `many` packs several symbols into an entry; building that costs about 0.1 ms, so small scans go without.
     pub(crate) fn new(ac: &Huffman, many: bool) -> Self {
         let mut table = Box::new([0u16; 1 << SKIP_BITS]);
+        Self::fill(&mut *table, None, ac, SKIP_MAX, many);
+        Self(table)
+    }
+
+    /// Entries for every prefix of as many bits as `table` has entries for; each consumes `most` bits at most. With `dc` the first symbol
+    /// of an entry is a DC coefficient.
+    pub(crate) fn fill(table: &mut [u16], dc: Option<&Huffman>, ac: &Huffman, most: u32, many: bool) {
+        let look_bits = table.len().ilog2();
         for (prefix, entry) in table.iter_mut().enumerate() {
-            let bits = (prefix as u64) << (64 - SKIP_BITS);
+            let bits = (prefix as u64) << (64 - look_bits);
             let (mut used, mut index) = (0u32, 0u32);
-            while used < SKIP_BITS {
+            if let Some(dc) = dc {
+                match dc.find(bits) {
+                    Ok((length, size @ 0..=15)) if length <= look_bits && length + u32::from(size) <= most => {
+                        (used, index) = (length + u32::from(size), 1);
+                    }
+                    _ => {
+                        *entry = ESCAPE as u16;
+                        continue;
+                    }
+                }
+            }
+            while used < look_bits && (many || used == 0) {
                 let Ok((length, symbol)) = ac.find(bits << used) else { break };
                 let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
                 // The code itself must be known whole; its extra bits need not be, they are only counted.
-                if used + length > SKIP_BITS || used + length + size > SKIP_MAX {
+                if used + length > look_bits || used + length + size > most {
                     break;
                 }
                 if size == 0 && run != 15 {
@@ -156,13 +145,9 @@ impl Skip {
                 }
                 used += length + size;
                 index += run + 1;
-                if !many {
-                    break;
-                }
             }
             *entry = if used == 0 { ESCAPE as u16 } else { (index << 8 | used) as u16 };
         }
-        Self(table)
     }
 
     /// Steps over the rest of a block from coefficient `from` (1 to 63) on. Bits must be refilled; they are left so that a refill

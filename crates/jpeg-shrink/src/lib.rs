@@ -1,5 +1,5 @@
-//! Decodes JPEG straight to 1/2, 1/4 or 1/8 of its size (or whole), reading only what that size needs. Safe code throughout, no
-//! dependencies.
+//! Decodes JPEG straight to 1/2, 1/4 or 1/8 of its size (or whole), reading only what that size needs. Safe code but for
+//! vector instructions, no dependencies.
 //!
 //! # How a JPEG is made smaller without being decoded
 //!
@@ -65,6 +65,7 @@
 //! transform).
 #![deny(unsafe_code)]
 
+mod band;
 mod block;
 mod decoder;
 mod entropy;
@@ -72,12 +73,20 @@ mod error;
 mod header;
 mod huffman;
 mod idct;
+mod input;
+mod lanes;
 mod options;
+mod picture;
 mod plane;
+mod push;
 mod rows;
 mod scan;
+mod simd;
+mod stream;
+mod symbols;
 
 pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
 pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
 pub use options::{Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use push::PushDecoder;

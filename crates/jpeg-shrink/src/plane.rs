@@ -8,6 +8,7 @@ use crate::{
     header::{Component, Frame},
     idct,
     rows::Upsampling,
+    simd::{self, Avx2},
 };
 
 /// What all components share.
@@ -164,26 +165,44 @@ impl Plane {
 
     /// Turns a strip's waiting coefficients into samples.
     pub(crate) fn transform_strip(&mut self, strip: usize) {
-        let Some(quantisers) = self.quantisers else {
-            self.filling.fill(128);
+        simd::run(WholeStrip { plane: self, strip });
+    }
+}
+
+/// What [`Plane::transform_strip`] does.
+struct WholeStrip<'p> {
+    plane: &'p mut Plane,
+    strip: usize,
+}
+
+impl simd::Work for WholeStrip<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) {
+        let Self { plane, strip } = self;
+        let Some(quantisers) = plane.quantisers else {
+            plane.filling.fill(128);
             return;
         };
-        let count = self.side * self.side;
-        let row_blocks = self.blocks_wide * count;
-        for down in 0..self.vertical {
-            let from = (strip * self.vertical + down) * row_blocks;
-            let blocks = self.coefficients[from..from + row_blocks].chunks_exact(count);
-            let samples = &mut self.filling[down * self.side * self.stride..];
+        let count = plane.side * plane.side;
+        let row_blocks = plane.blocks_wide * count;
+        for down in 0..plane.vertical {
+            let from = (strip * plane.vertical + down) * row_blocks;
+            let blocks = plane.coefficients[from..from + row_blocks].chunks_exact(count);
+            let samples = &mut plane.filling[down * plane.side * plane.stride..];
             for (across, block) in blocks.enumerate() {
-                transform(self.side, block, &quantisers, &mut samples[across * self.side..], self.stride);
+                let flat = plane.side == 8 && block[1..].iter().fold(0, |all, &value| all | value) == 0;
+                transform(plane.side, block, &quantisers, &mut samples[across * plane.side..], plane.stride, flat, avx2);
             }
         }
     }
 }
 
-/// One kept block to samples; a block of another length than its side needs is left out.
+/// One kept block to samples; a block of another length than its side needs is left out. `flat` says that it has DC alone; who does
+/// not know may say that it is not.
 #[inline(always)]
-pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out: &mut [u8], stride: usize) {
+pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out: &mut [u8], stride: usize, flat: bool, avx2: Option<Avx2>) {
     match side {
         1 => {
             if let ([dc], Some(place)) = (block, out.first_mut()) {
@@ -203,13 +222,13 @@ pub(crate) fn transform(side: usize, block: &[i16], quantisers: &[u16; 64], out:
         _ => {
             if let Ok(block) = block.try_into() {
                 let block: &[i16; 64] = block;
-                if block[1..].iter().fold(0, |all, &value| all | value) == 0 {
+                if flat {
                     let value = idct::one(block[0], quantisers[0]);
                     for row in out.chunks_mut(stride).take(8) {
                         row[..8].fill(value);
                     }
                 } else {
-                    idct::eight(block, quantisers, out, stride);
+                    idct::eight(block, quantisers, out, stride, avx2);
                 }
             }
         }

@@ -4,6 +4,8 @@
 //! larger samples) where libjpeg has one and the picture is not at 1/8; all else repeats the nearest sample. Colour is JFIF's with
 //! libjpeg's 16-bit constants and rounding.
 
+use crate::simd::{self, Avx2};
+
 /// How a component's row becomes an output row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upsampling {
@@ -42,26 +44,48 @@ impl Upsampling {
 
     /// Fills `out` from the component's row `near` and its neighbour `far`. `out` may be longer or shorter than the row needs.
     pub(crate) fn apply(self, near: &[u8], far: &[u8], y: usize, out: &mut [u8], sums: &mut Vec<u16>) {
-        match self {
-            Self::None => copy(near, out),
-            Self::Wide => wide(near, out),
-            Self::High => {
+        simd::run(Row { upsampling: self, near, far, y, out, sums });
+    }
+}
+
+/// What [`Upsampling::apply`] does.
+struct Row<'r> {
+    upsampling: Upsampling,
+    near: &'r [u8],
+    far: &'r [u8],
+    y: usize,
+    out: &'r mut [u8],
+    sums: &'r mut Vec<u16>,
+}
+
+impl simd::Work for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, _avx2: Option<Avx2>) {
+        let Self { upsampling, near, far, y, out, sums } = self;
+        match upsampling {
+            Upsampling::None => copy(near, out),
+            Upsampling::Wide => wide(near, out),
+            Upsampling::High => {
                 let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((place, &near), &far) in out.iter_mut().zip(near).zip(far) {
                     *place = ((u16::from(near) * 3 + u16::from(far) + bias) >> 2) as u8;
                 }
             }
-            Self::Both => {
-                sums.clear();
-                sums.extend(near.iter().zip(far).map(|(&near, &far)| u16::from(near) * 3 + u16::from(far)));
+            Upsampling::Both => {
+                sums.resize(near.len(), 0);
+                for ((sum, &near), &far) in sums.iter_mut().zip(near).zip(far) {
+                    *sum = u16::from(near) * 3 + u16::from(far);
+                }
                 both(sums, out);
             }
-            Self::Nearest { width: (1, 2), .. } => {
+            Upsampling::Nearest { width: (1, 2), .. } => {
                 for (pair, &value) in out.chunks_mut(2).zip(near) {
                     pair.fill(value);
                 }
             }
-            Self::Nearest { width: (numerator, denominator), .. } => {
+            Upsampling::Nearest { width: (numerator, denominator), .. } => {
                 for (x, place) in out.iter_mut().enumerate() {
                     *place = near.get(x * numerator / denominator).copied().unwrap_or_default();
                 }
@@ -90,19 +114,21 @@ fn spread<T: Copy>(row: &[T], out: &mut [u8], left: impl Fn(T, T) -> u8, right: 
     if count > 1 {
         ends(count - 1, row[count - 2], *last, *last);
     }
-    for (three, pair) in row.array_windows::<3>().zip(out.get_mut(2..).unwrap_or_default().chunks_exact_mut(2)) {
-        pair[0] = left(three[1], three[0]);
-        pair[1] = right(three[1], three[2]);
+    for (three, pair) in row.array_windows::<3>().zip(out.get_mut(2..).unwrap_or_default().as_chunks_mut::<2>().0) {
+        // Both in one word, so that vectors need no packing.
+        *pair = (u16::from(left(three[1], three[0])) | u16::from(right(three[1], three[2])) << 8).to_le_bytes();
     }
 }
 
 /// The triangle across.
+#[inline(always)]
 fn wide(row: &[u8], out: &mut [u8]) {
     let weigh = |near: u8, far: u8, bias: u16| ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
     spread(row, out, |near, far| weigh(near, far, 1), |near, far| weigh(near, far, 2));
 }
 
 /// As [`wide`], from column sums of four times the weight.
+#[inline(always)]
 fn both(sums: &[u16], out: &mut [u8]) {
     let weigh = |near: u16, far: u16, bias: u16| ((3 * near + far + bias) >> 4) as u8;
     spread(sums, out, |near, far| weigh(near, far, 8), |near, far| weigh(near, far, 7));
@@ -133,6 +159,15 @@ fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
 
 /// YCbCr to RGB8.
 pub(crate) fn ycbcr(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
+    let done = match Avx2::detect() {
+        Some(avx2) => avx2.ycbcr(luma, blue, red, out),
+        None => 0,
+    };
+    ycbcr_plainly(&luma[done..], &blue[done..], &red[done..], &mut out[3 * done..]);
+}
+
+/// As [`ycbcr`], on any processor.
+fn ycbcr_plainly(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
     const STEP: usize = 32;
     fn array(chunk: &[u8]) -> Result<&[u8; STEP], std::array::TryFromSliceError> {
         chunk.try_into()
@@ -182,7 +217,7 @@ pub(crate) fn interleave(planes: &[&[u8]], out: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Upsampling, ycbcr};
+    use super::{Upsampling, ycbcr, ycbcr_plainly};
     use proptest::prelude::*;
 
     proptest! {
@@ -197,6 +232,16 @@ mod tests {
                     prop_assert!((f64::from(*got) - want.clamp(0.0, 255.0)).abs() <= 0.51);
                 }
             }
+        }
+
+        #[test]
+        fn vectors_give_what_plain_code_gives(planes in prop::collection::vec(any::<[u8; 3]>(), 1..100)) {
+            let plane = |index: usize| -> Vec<u8> { planes.iter().map(|pixel| pixel[index]).collect() };
+            let (luma, blue, red) = (plane(0), plane(1), plane(2));
+            let (mut plain, mut vectors) = (vec![0; 3 * luma.len()], vec![0; 3 * luma.len()]);
+            ycbcr_plainly(&luma, &blue, &red, &mut plain);
+            ycbcr(&luma, &blue, &red, &mut vectors);
+            prop_assert_eq!(plain, vectors);
         }
 
         #[test]

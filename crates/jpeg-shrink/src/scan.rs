@@ -1,15 +1,18 @@
-//! Scans: which block comes next, and where its samples or coefficients go.
+//! Scans whose blocks must wait: which block comes next, and where its kept coefficients go. And what all scans share: tables, MCUs.
 //!
-//! Knows nothing of limits or output. A sequential scan of all components is decoded strip by strip straight to samples; all others
-//! leave their kept coefficients in the planes.
+//! Knows nothing of limits or output. A sequential scan of all components need not wait; that is `stream.rs`.
 
 use crate::{
-    block::{self, Band, Scratch},
+    band::Band,
+    block::{self, Scratch},
     entropy::Source,
     error::Error,
     header::{Coding, Scan, Tables},
-    huffman::{Huffman, NoCode, Skip, Values},
-    plane::{Geometry, Plane, transform},
+    huffman::{Huffman, NoCode, Skip},
+    input::{Input, Pause},
+    plane::{Geometry, Plane},
+    simd::{self, Avx2},
+    symbols::{self, Symbols},
 };
 
 /// Scans longer than this are worth a table that packs several symbols into an entry.
@@ -36,7 +39,7 @@ impl Ready {
             if needs_ac && ready.ac[part.ac_table].is_none() {
                 let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
                 let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some(AcTables { values: Values::new(&codes), codes, skip });
+                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes, coding == Coding::Progressive), codes, skip });
             }
         }
         Ok(ready)
@@ -45,27 +48,27 @@ impl Ready {
 
 /// What AC coefficients are read with; the skip table only where some are not wanted.
 pub(crate) struct AcTables {
-    codes: Huffman,
-    values: Values,
-    skip: Option<Skip>,
+    pub(crate) codes: Huffman,
+    pub(crate) symbols: Symbols,
+    pub(crate) skip: Option<Skip>,
 }
 
 impl AcTables {
-    /// For [`block::sequential`], of a component with blocks of this side.
+    /// For [`symbols::sequential`], of a component with blocks of this side.
     #[inline(always)]
-    fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Values, Option<&'t Skip>) {
-        (dc, &self.codes, &self.values, if side < 8 { self.skip.as_ref() } else { None })
+    pub(crate) fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Symbols, Option<&'t Skip>) {
+        (dc, &self.codes, &self.symbols, if side < 8 { self.skip.as_ref() } else { None })
     }
 }
 
 /// One block of an MCU.
 pub(crate) struct Member {
-    plane: usize,
-    dc_table: usize,
-    ac_table: usize,
+    pub(crate) plane: usize,
+    pub(crate) dc_table: usize,
+    pub(crate) ac_table: usize,
     /// Place in the MCU, in blocks.
-    across: usize,
-    down: usize,
+    pub(crate) across: usize,
+    pub(crate) down: usize,
 }
 
 /// The blocks of an MCU in order (T.81, A.2.3).
@@ -87,134 +90,117 @@ pub(crate) fn members(scan: &Scan, planes: &[Plane]) -> Vec<Member> {
 /// What a missing code means: the end of the data, or broken data.
 #[cold]
 #[inline(never)]
-fn broken(source: &Source<'_>) -> Error {
-    source.finish().err().unwrap_or_else(|| Error::malformed(source.position(), "entropy-coded data are broken"))
-}
-
-/// Decodes one strip of an interleaved sequential scan straight to samples.
-pub(crate) fn stream_strip(
-    source: &mut Source<'_>,
-    ready: &Ready,
-    members: &[Member],
-    before: &mut [i16; 4],
-    planes: &mut [Plane],
-    mcus_wide: usize,
-) -> Result<(), Error> {
-    let mut kept: Scratch = [0; 256];
-    for mcu in 0..mcus_wide {
-        if source.before_mcu()? {
-            *before = [0; 4];
-        }
-        let mut bits = source.bits;
-        for member in members {
-            let (Some(dc), Some(ac), Some(plane)) =
-                (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3], planes.get_mut(member.plane))
-            else {
-                continue;
-            };
-            let Some(quantisers) = &plane.quantisers else { continue };
-            let before = &mut before[member.plane & 3];
-            let x = (mcu * plane.horizontal + member.across) * plane.side;
-            let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
-            let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
-                let done = block::dc_only(dc, &ac.codes, skip, &mut bits, &source.window, before);
-                transform(1, std::slice::from_ref(before), quantisers, out, plane.stride);
-                done
-            } else {
-                let count = plane.side * plane.side;
-                kept[..count].fill(0);
-                let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, &source.window, before, &mut kept);
-                transform(plane.side, &kept[..count], quantisers, out, plane.stride);
-                done
-            };
-            if let Err(NoCode) = done {
-                source.bits = bits;
-                return Err(broken(source));
-            }
-        }
-        source.bits = bits;
-    }
-    // The last MCUs of the picture have no next one to notice that they were not there.
-    source.finish().map(drop)
+pub(crate) fn broken(source: &Source, input: Input<'_>) -> Error {
+    source.finish(input).err().unwrap_or_else(|| Error::malformed(source.position(input), "entropy-coded data are broken"))
 }
 
 /// Reads a scan of one component into its coefficients.
 pub(crate) fn read_alone(
-    source: &mut Source<'_>,
+    (source, input): (&mut Source, Input<'_>),
     scan: &Scan,
     coding: Coding,
     dc: Option<&Huffman>,
     ac: Option<&AcTables>,
     plane: &mut Plane,
-) -> Result<(), Error> {
-    let count = plane.side * plane.side;
-    let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
-    let low = u32::from(scan.low);
-    let mut before = 0i16;
-    let mut scratch: Scratch = [0; 256];
-    let mut band = ac.map(|ac| Band { ac: &ac.codes, kept: &plane.kept, first: scan.first.into(), last: scan.last.into(), low, run: 0 });
-    for row in 0..high {
-        let start = row * blocks_wide;
-        for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
-            if source.before_mcu()? {
-                before = 0;
-                if let Some(band) = &mut band {
-                    band.run = 0;
+) -> Result<(), Pause> {
+    simd::run(Alone { source, input, scan, coding, dc, ac, plane })
+}
+
+/// What [`read_alone`] does.
+struct Alone<'s> {
+    source: &'s mut Source,
+    input: Input<'s>,
+    scan: &'s Scan,
+    coding: Coding,
+    dc: Option<&'s Huffman>,
+    ac: Option<&'s AcTables>,
+    plane: &'s mut Plane,
+}
+
+impl simd::Work for Alone<'_> {
+    type Output = Result<(), Pause>;
+
+    #[inline(always)]
+    fn run(self, avx2: Option<Avx2>) -> Result<(), Pause> {
+        let Self { source, input, scan, coding, dc, ac, plane } = self;
+        let count = plane.side * plane.side;
+        let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
+        let low = u32::from(scan.low);
+        let mut before = 0i16;
+        let mut scratch: Scratch = [0; 256];
+        let mut band = ac.filter(|_| scan.first > 0).map(|ac| Band {
+            ac: &ac.codes,
+            symbols: &ac.symbols,
+            kept: &plane.kept,
+            first: scan.first.into(),
+            last: scan.last.into(),
+            low,
+            run: 0,
+            avx2,
+        });
+        for row in 0..high {
+            let start = row * blocks_wide;
+            for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
+                if source.before_mcu(input)? {
+                    before = 0;
+                    if let Some(band) = &mut band {
+                        band.run = 0;
+                    }
                 }
-            }
-            let mut bits = source.bits;
-            let window = &source.window;
-            let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
-                (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
-                    scratch[..count].fill(0);
-                    let done = block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
-                    block.copy_from_slice(&scratch[..count]);
-                    done
+                let mut bits = source.bits;
+                let window = &source.window;
+                let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
+                    (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
+                        scratch[..64].fill(0);
+                        let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                        block.copy_from_slice(&scratch[..count]);
+                        done.map(drop)
+                    }
+                    (Coding::Progressive, 0, 0, Some(dc), ..) => {
+                        block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
+                    }
+                    (Coding::Progressive, 0, ..) => {
+                        bits.refill(window);
+                        block[0] |= (bits.take(1) << low) as i16;
+                        Ok(())
+                    }
+                    (Coding::Progressive, _, 0, _, _, Some(band)) => {
+                        band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
+                    }
+                    (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
+                        Some(mask) => band.refine(&mut bits, window, block, mask),
+                        None => Err(NoCode),
+                    },
+                    _ => Err(NoCode),
+                };
+                source.bits = bits;
+                if let Err(NoCode) = done {
+                    return Err(broken(source, input).into());
                 }
-                (Coding::Progressive, 0, 0, Some(dc), ..) => {
-                    block::dc_first(dc, &mut bits, window, &mut before, low).map(|value| block[0] = value)
-                }
-                (Coding::Progressive, 0, ..) => {
-                    bits.refill(window);
-                    block[0] |= (bits.take(1) << low) as i16;
-                    Ok(())
-                }
-                (Coding::Progressive, _, 0, _, _, Some(band)) => {
-                    band.first_pass(&mut bits, window, block, plane.masks.get_mut(start + across))
-                }
-                (Coding::Progressive, _, _, _, _, Some(band)) => match plane.masks.get_mut(start + across) {
-                    Some(mask) => band.refine(&mut bits, window, block, mask),
-                    None => Err(NoCode),
-                },
-                _ => Err(NoCode),
-            };
-            source.bits = bits;
-            if let Err(NoCode) = done {
-                return Err(broken(source));
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads an interleaved scan into its components' coefficients: sequential blocks, or DC alone.
 pub(crate) fn read_together(
-    source: &mut Source<'_>,
+    (source, input): (&mut Source, Input<'_>),
     scan: &Scan,
     coding: Coding,
     ready: &Ready,
     members: &[Member],
     planes: &mut [Plane],
     geometry: &Geometry,
-) -> Result<(), Error> {
+) -> Result<(), Pause> {
     if coding == Coding::Progressive {
-        return read_dc_together(source, scan, ready, members, planes, geometry);
+        return read_dc_together((source, input), scan, ready, members, planes, geometry);
     }
     let mut before = [0i16; 4];
     let mut scratch: Scratch = [0; 256];
     for row in 0..geometry.mcus_high {
         for column in 0..geometry.mcus_wide {
-            if source.before_mcu()? {
+            if source.before_mcu(input)? {
                 before = [0; 4];
             }
             let mut bits = source.bits;
@@ -227,15 +213,15 @@ pub(crate) fn read_together(
                 let window = &source.window;
                 let done = match (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
                     (Some(dc), Some(ac)) => {
-                        scratch[..count].fill(0);
-                        block::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch)
+                        scratch[..64].fill(0);
+                        symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch).map(drop)
                     }
                     _ => Err(NoCode),
                 };
                 block.copy_from_slice(&scratch[..count]);
                 if let Err(NoCode) = done {
                     source.bits = bits;
-                    return Err(broken(source));
+                    return Err(broken(source, input).into());
                 }
             }
             source.bits = bits;
@@ -246,18 +232,18 @@ pub(crate) fn read_together(
 
 /// Reads an interleaved DC scan of a progressive picture.
 fn read_dc_together(
-    source: &mut Source<'_>,
+    (source, input): (&mut Source, Input<'_>),
     scan: &Scan,
     ready: &Ready,
     members: &[Member],
     planes: &mut [Plane],
     geometry: &Geometry,
-) -> Result<(), Error> {
+) -> Result<(), Pause> {
     let low = u32::from(scan.low);
     let mut before = [0i16; 4];
     for row in 0..geometry.mcus_high {
         for column in 0..geometry.mcus_wide {
-            if source.before_mcu()? {
+            if source.before_mcu(input)? {
                 before = [0; 4];
             }
             let mut bits = source.bits;
@@ -276,7 +262,7 @@ fn read_dc_together(
                     Ok(dc) => *value = dc,
                     Err(NoCode) => {
                         source.bits = bits;
-                        return Err(broken(source));
+                        return Err(broken(source, input).into());
                     }
                 }
             }

@@ -99,12 +99,13 @@ impl SqliteCatalog {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .pragma("cache_size", "-16384")
+            // In KiB, here and below. What is not in these small caches is in the system's; larger ones fill up for hours, like a leak.
+            .pragma("cache_size", "-4096")
             .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864");
         let mut conn = writing.connect().await.map_err(|e| of_opening(path, e))?;
         migrate(path, &mut conn).await?;
-        let reading = options.read_only(true).pragma("cache_size", "-4096");
+        let reading = options.read_only(true).pragma("cache_size", "-1024");
         let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_lazy_with(reading);
         Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
     }

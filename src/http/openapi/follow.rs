@@ -13,7 +13,8 @@ use crate::{
 use super::{
     examples,
     operation::{
-        CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, Op, RETRY_AFTER, bytes, id, if_none_match, json, parameter, string,
+        CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, IMAGE_FAULTS, Op, RETRY_AFTER, bytes, id, if_none_match, json,
+        parameter, string,
     },
 };
 
@@ -87,16 +88,7 @@ fn variant(method: HttpMethod) -> Op {
         .answer(202, "In work.", waiting, &[RETRY_AFTER, CACHE_NEVER])
         .problems(&[Code::NotFound, Code::Gone, Code::BadOption, Code::Internal, Code::Storage])
         .task_problems(410, &[TaskCode::Cancelled])
-        .task_problems(
-            422,
-            &[
-                TaskCode::MalformedImage,
-                TaskCode::TruncatedImage,
-                TaskCode::UnsupportedFormat,
-                TaskCode::TooManyPixels,
-                TaskCode::LimitExceeded,
-            ],
-        )
+        .task_problems(422, IMAGE_FAULTS)
         .task_problems(500, &[TaskCode::Internal, TaskCode::Storage, TaskCode::Timeout])
         .task_problems(503, &[TaskCode::Internal, TaskCode::Storage, TaskCode::Timeout, TaskCode::Cancelled])
 }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{APPLIED, CACHE_NEVER, LOCATION, Op, REPLAYED, binary, bytes, json, parameter, string},
+    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, binary, bytes, json, parameter, string},
     options,
 };
 
@@ -100,16 +100,7 @@ fn process() -> Op {
         .answer(200, "The variant.", bytes(&["image/jpeg", "image/png", "image/webp"]), &[timing, name, CACHE_NEVER])
         .problems(ANY_BODY)
         .problems(FORMS)
-        .task_problems(
-            422,
-            &[
-                TaskCode::MalformedImage,
-                TaskCode::TruncatedImage,
-                TaskCode::UnsupportedFormat,
-                TaskCode::TooManyPixels,
-                TaskCode::LimitExceeded,
-            ],
-        )
+        .task_problems(422, IMAGE_FAULTS)
         .task_problems(410, &[TaskCode::Cancelled])
         .task_problems(500, &[TaskCode::Internal, TaskCode::Storage])
 }

@@ -52,6 +52,10 @@ pub(super) const CACHE_IMMUTABLE: HeaderDoc =
     ("Cache-Control", "Names are write-once: keep it for good.", "public, max-age=31536000, immutable");
 pub(super) const REQUEST_ID: HeaderDoc = ("X-Request-Id", "Id of this request, also in the log.", "0198c0de-7a3b-7c4d-8e5f-60718293a4b5");
 
+/// Codes of tasks that failed because of the image, answered with 422.
+pub(super) const IMAGE_FAULTS: &[TaskCode] =
+    &[TaskCode::MalformedImage, TaskCode::TruncatedImage, TaskCode::UnsupportedFormat, TaskCode::TooManyPixels, TaskCode::LimitExceeded];
+
 impl Op {
     pub(super) fn new(method: HttpMethod, path: &'static str, id: &str, tag: &str, summary: &str, description: &str) -> Self {
         let inner = OperationBuilder::new().operation_id(Some(id)).tag(tag).summary(Some(summary)).description(Some(description));

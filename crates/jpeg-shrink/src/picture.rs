@@ -1,0 +1,549 @@
+//! Limits, the choice between streaming and waiting coefficients, scans to coefficients, strips to rows.
+//!
+//! The input comes with each call, so that decoders of a slice and of pieces share this. Invariants: nothing is allocated that the
+//! caller's limits do not allow, and (unless lenient, or while more may come) that the input's length does not justify; work is
+//! bounded by [`Limits::max_work`]; no input makes it panic.
+
+use std::ops::Range;
+
+use crate::{
+    entropy::Source,
+    error::{Error, ErrorKind},
+    header::{Coding, ColourModel, Header, Scan, Stop, Tables, Walk, entropy_end},
+    input::{Input, Pause},
+    options::{Layout, Limits, Options, Refinement},
+    plane::{Geometry, Plane},
+    rows,
+    scan::{Ready, members, read_alone, read_together},
+    stream::Stream,
+};
+
+/// Where samples come from.
+enum Mode {
+    /// All of a block is in one scan: strips are decoded as they are asked for.
+    Streaming(Box<Stream>),
+    /// Coefficients were collected, or are about to be.
+    Waiting { collected: bool },
+}
+
+/// One picture, or some strips of it, being decoded.
+pub(crate) struct Picture {
+    options: Options,
+    pub(crate) header: Header,
+    pub(crate) geometry: Geometry,
+    planes: Vec<Plane>,
+    mode: Mode,
+    /// The strip that is decoded first.
+    first_strip: usize,
+    /// Strips there are; fewer once a lenient decoder met a fault.
+    strips: usize,
+    /// Turns made: strip `first_strip + turns - 2` is shown, the one behind it filled.
+    turns: usize,
+    /// Whether a turn was made for a strip that is not yet filled.
+    turned: bool,
+    /// Its rows, of the whole picture's.
+    rows: Range<usize>,
+    next_row: usize,
+    fault: Option<Error>,
+    scratch: Vec<Vec<u8>>,
+    sums: Vec<u16>,
+}
+
+impl Picture {
+    /// Reads the header and checks the limits. The input must begin where the file does.
+    pub(crate) fn new(input: Input<'_>, options: Options) -> Result<Self, Error> {
+        let bytes = input.bytes;
+        let mut walk = Walk::new(bytes)?;
+        let scan = match walk.next_stop()? {
+            Stop::Scan(scan) => scan,
+            Stop::End { at } => return Err(Error::malformed(at, "jpeg has no scan")),
+        };
+        let header = walk.header()?;
+        let frame = walk.frame.as_ref().ok_or_else(|| Error::malformed(scan.data_at, "jpeg has a scan before its frame"))?;
+        let pixels = u64::from(header.width_px) * u64::from(header.height_px);
+        if pixels > options.limits.max_pixels {
+            return Err(Error::limit(0, format!("jpeg has {pixels} pixels, limit is {}", options.limits.max_pixels)));
+        }
+        let geometry = Geometry::new(frame, header.height_px, options.scale.eighths() as usize);
+        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry)).collect();
+        let streaming = frame.coding == Coding::Sequential && scan.components.len() == planes.len();
+        let blocks: usize = planes.iter().map(Plane::blocks).sum();
+        // A block takes two bits at least (a DC and an end code), in a progressive picture one.
+        let least_bits = if frame.coding == Coding::Sequential { 2 * blocks } else { blocks };
+        if input.complete && !options.lenient && least_bits > 8 * (bytes.len() - scan.data_at.min(bytes.len())) {
+            return Err(Error::truncated(bytes.len()));
+        }
+        let mut memory: usize = planes.iter().map(Plane::strip_bytes).sum::<usize>() + (640 << 10);
+        if !streaming {
+            memory += planes.iter().map(|plane| plane.blocks() * 2 * plane.side * plane.side).sum::<usize>();
+        }
+        check_memory(memory, &options.limits)?;
+        let mode = if streaming {
+            check_work(blocks + (bytes.len() - scan.data_at), 0, &options.limits)?;
+            for part in &scan.components {
+                latch(&mut planes[part.index], frame.components[part.index].quantisation, &walk.tables, scan.data_at)?;
+            }
+            // How much comes is not known while more may come: as much as a block takes in photos, then.
+            let data_bytes = if input.complete { bytes.len() - scan.data_at } else { blocks.saturating_mul(6) };
+            let skipping = planes.iter().any(|plane| plane.side < 8).then_some(data_bytes);
+            let source = Source::new(scan.data_at, walk.tables.restart_interval, 0);
+            let ready = Ready::new(&walk.tables, &scan, frame.coding, skipping)?;
+            let mut stream = Stream::new(source, ready, members(&scan, &planes));
+            stream.look_ahead(&planes, data_bytes, blocks);
+            Mode::Streaming(Box::new(stream))
+        } else {
+            Mode::Waiting { collected: false }
+        };
+        for plane in &mut planes {
+            plane.allocate_strips();
+        }
+        let scratch = planes.iter().map(|_| vec![0; geometry.width]).collect();
+        Ok(Self {
+            options,
+            header,
+            geometry,
+            planes,
+            mode,
+            first_strip: 0,
+            strips: geometry.mcus_high,
+            turns: 0,
+            turned: false,
+            rows: 0..geometry.height,
+            next_row: 0,
+            fault: None,
+            scratch,
+            sums: Vec::new(),
+        })
+    }
+
+    /// How its pixels lie.
+    pub(crate) fn layout(&self) -> Layout {
+        match self.header.colour {
+            ColourModel::Grey => Layout::Grey8,
+            ColourModel::YCbCr | ColourModel::Rgb => Layout::Rgb8,
+            ColourModel::Cmyk | ColourModel::Ycck => Layout::Cmyk8,
+        }
+    }
+
+    /// Bytes of a row of the result.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.geometry.width * self.layout().channels()
+    }
+
+    /// Rows of the result: of the whole, or of this part.
+    pub(crate) fn row_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What stopped a lenient decoder.
+    pub(crate) fn fault(&self) -> Option<&Error> {
+        self.fault.as_ref()
+    }
+
+    /// Whether nothing was decoded yet.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.turns == 0 && !self.turned && self.fault.is_none()
+    }
+
+    /// Whether no row comes any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.next_row >= self.rows.end || self.next_row / self.geometry.strip_rows() >= self.strips
+    }
+
+    /// Whether strips are decoded as their bytes come.
+    pub(crate) fn is_streaming(&self) -> bool {
+        matches!(self.mode, Mode::Streaming(_))
+    }
+
+    /// Strips at which a reader can begin, as `(strip, where its bytes begin, restarts before it)`; none but the first where restart
+    /// markers do not stand at the beginnings of strips.
+    pub(crate) fn entries(&self, input: Input<'_>) -> Vec<(usize, usize, usize)> {
+        match &self.mode {
+            Mode::Streaming(stream) => stream.entries(input, self.geometry.mcus_wide, self.geometry.mcus_high),
+            Mode::Waiting { .. } => Vec::new(),
+        }
+    }
+
+    /// Makes an unread picture one of some strips: decoding begins at an entry, rows come from those of `strips`.
+    pub(crate) fn limit(&mut self, entry: (usize, usize, usize), strips: Range<usize>) {
+        let (strip, at, restarts) = entry;
+        if let Mode::Streaming(stream) = &mut self.mode {
+            stream.enter(at, restarts);
+        }
+        let strip_rows = self.geometry.strip_rows();
+        self.first_strip = strip;
+        self.rows = (strips.start * strip_rows).min(self.geometry.height)..(strips.end * strip_rows).min(self.geometry.height);
+        self.next_row = self.rows.start;
+    }
+
+    /// Offset of the first byte of the file that is still needed.
+    pub(crate) fn needed_from(&self) -> usize {
+        match &self.mode {
+            Mode::Streaming(stream) => stream.needed_from(),
+            Mode::Waiting { .. } => 0,
+        }
+    }
+
+    /// The next rows, as many as `out` holds whole; fewer where the input is not complete.
+    pub(crate) fn read_rows(&mut self, input: Input<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        let row_bytes = self.row_bytes();
+        if out.len() < row_bytes {
+            let text = format!("buffer has {} bytes, a row needs {row_bytes}", out.len());
+            return Err(Error::new(ErrorKind::BufferTooSmall, 0, text));
+        }
+        if let (Some(fault), false) = (&self.fault, self.options.lenient) {
+            return Err(fault.clone());
+        }
+        let mut rows = 0;
+        for line in out.chunks_exact_mut(row_bytes) {
+            match self.make_row(input) {
+                Ok(true) => {}
+                Ok(false) | Err(Pause::Starved) => break,
+                Err(Pause::Fault(fault)) => return Err(fault),
+            }
+            self.write_row(line);
+            self.next_row += 1;
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    /// Sees to it that the strip of `next_row` is shown; `false` at the end.
+    fn make_row(&mut self, input: Input<'_>) -> Result<bool, Pause> {
+        let strip = self.next_row / self.geometry.strip_rows();
+        if self.next_row >= self.rows.end {
+            return Ok(false);
+        }
+        while strip < self.strips && self.first_strip + self.turns < strip + 2 {
+            if !self.turned {
+                for plane in &mut self.planes {
+                    plane.turn();
+                }
+                self.turned = true;
+            }
+            let filling = self.first_strip + self.turns;
+            if filling < self.strips {
+                match self.fill_strip(input, filling) {
+                    Ok(()) => {}
+                    Err(Pause::Starved) => return Err(Pause::Starved),
+                    Err(Pause::Fault(fault)) => {
+                        self.fault = Some(fault.clone());
+                        if !self.options.lenient {
+                            return Err(fault.into());
+                        }
+                        self.strips = filling;
+                        for plane in &mut self.planes {
+                            plane.real_height = plane.real_height.min(self.strips * plane.strip_rows);
+                        }
+                    }
+                }
+            }
+            self.turned = false;
+            self.turns += 1;
+        }
+        Ok(strip < self.strips)
+    }
+
+    fn write_row(&mut self, out: &mut [u8]) {
+        let (y, width, shown) = (self.next_row, self.geometry.width, self.first_strip + self.turns - 2);
+        for (plane, scratch) in self.planes.iter().zip(&mut self.scratch) {
+            if plane.upsampling != rows::Upsampling::None {
+                let (near, far) = plane.upsampling.source_rows(y);
+                plane.upsampling.apply(plane.row(near, shown), plane.row(far, shown), y, scratch, &mut self.sums);
+            }
+        }
+        let row = |index: usize| -> &[u8] {
+            let plane = &self.planes[index];
+            if plane.upsampling == rows::Upsampling::None { &plane.row(y, shown)[..width] } else { &self.scratch[index] }
+        };
+        match self.header.colour {
+            ColourModel::Grey => out.copy_from_slice(row(0)),
+            ColourModel::YCbCr => rows::ycbcr(row(0), row(1), row(2), out),
+            ColourModel::Rgb => rows::interleave(&[row(0), row(1), row(2)], out),
+            ColourModel::Cmyk => rows::interleave(&[row(0), row(1), row(2), row(3)], out),
+            ColourModel::Ycck => rows::ycck([row(0), row(1), row(2), row(3)], out),
+        }
+    }
+
+    fn fill_strip(&mut self, input: Input<'_>, strip: usize) -> Result<(), Pause> {
+        if let Mode::Waiting { collected: false } = self.mode {
+            if !input.complete {
+                return Err(Pause::Starved);
+            }
+            self.mode = Mode::Waiting { collected: true };
+            if let Err(fault) = self.collect(input.bytes) {
+                // A progressive picture can be shown with the scans that were whole.
+                if !self.options.lenient || self.planes.iter().any(|plane| plane.coefficients.is_empty()) {
+                    return Err(fault.into());
+                }
+                self.fault = Some(fault);
+            }
+        }
+        match &mut self.mode {
+            Mode::Streaming(stream) => stream.strip(input, &mut self.planes, self.geometry.mcus_wide),
+            Mode::Waiting { .. } => {
+                for plane in &mut self.planes {
+                    plane.transform_strip(strip);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads all scans that matter into the planes' coefficients.
+    fn collect(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let (scans, listing_fault) = self.list_scans(bytes)?;
+        let wanted = self.wanted(&scans);
+        let mut memory: usize = planes_bytes(&self.planes);
+        for (index, plane) in self.planes.iter().enumerate() {
+            let masked = scans
+                .iter()
+                .zip(&wanted)
+                .any(|((scan, _), &wanted)| wanted && scan.high > 0 && scan.first > 0 && scan.components[0].index == index);
+            memory += if masked { 8 * plane.blocks() } else { 0 };
+        }
+        check_memory(memory, &self.options.limits)?;
+        for plane in &mut self.planes {
+            plane.coefficients = vec![0; plane.blocks() * plane.side * plane.side];
+        }
+        for (scan, _) in scans.iter().zip(&wanted).filter(|(_, wanted)| **wanted).map(|(scan, _)| scan) {
+            if scan.high > 0 && scan.first > 0 {
+                let plane = &mut self.planes[scan.components[0].index];
+                plane.masks = vec![0; plane.blocks()];
+            }
+        }
+        let mut walk = Walk::new(bytes)?;
+        let mut work = 0;
+        for ((listed, end), wanted) in scans.iter().zip(wanted) {
+            let Stop::Scan(scan) = walk.next_stop()? else { break };
+            debug_assert_eq!(listed.data_at, scan.data_at, "both walks see the same scans");
+            for part in &scan.components {
+                let quantisation = self.header.components[part.index].quantisation;
+                if wanted && self.planes[part.index].quantisers.is_none() {
+                    latch(&mut self.planes[part.index], quantisation, &walk.tables, scan.data_at)?;
+                }
+            }
+            if wanted {
+                let visited: usize = scan.components.iter().map(|part| self.planes[part.index].blocks()).sum();
+                work = check_work(visited + (end - scan.data_at), work, &self.options.limits)?;
+                // The last code of data that are cut may be half a code, which is none at all.
+                let cut = *end == bytes.len() && listing_fault.as_ref().is_some_and(|fault| fault.kind() == ErrorKind::Truncated);
+                let read = self.read_scan(bytes, &scan, &walk.tables, end - scan.data_at);
+                read.map_err(|fault| if cut { Error::truncated(bytes.len()) } else { fault })?;
+            }
+            walk.resume(*end);
+        }
+        match listing_fault {
+            Some(fault) => Err(fault),
+            None => {
+                let seen =
+                    |index: usize| scans.iter().any(|(scan, _)| scan.first == 0 && scan.components.iter().any(|part| part.index == index));
+                if (0..self.planes.len()).all(seen) { Ok(()) } else { Err(Error::malformed(bytes.len(), "a component has no scan")) }
+            }
+        }
+    }
+
+    /// All scans and where their data end. What is wrong behind the first is returned beside them for a lenient decoder to show
+    /// what comes before.
+    #[expect(clippy::type_complexity, reason = "a list and what cut it short")]
+    fn list_scans(&self, bytes: &[u8]) -> Result<(Vec<(Scan, usize)>, Option<Error>), Error> {
+        let mut walk = Walk::new(bytes)?;
+        let mut scans = Vec::new();
+        let fault = loop {
+            match walk.next_stop() {
+                Ok(Stop::Scan(scan)) => {
+                    if scans.len() >= self.options.limits.max_scans as usize {
+                        let text = format!("jpeg has more scans than the limit of {}", self.options.limits.max_scans);
+                        break Some(Error::limit(scan.data_at, text));
+                    }
+                    let end = entropy_end(bytes, scan.data_at);
+                    walk.resume(end.unwrap_or(bytes.len()));
+                    scans.push((scan, end.unwrap_or(bytes.len())));
+                    if end.is_none() {
+                        break Some(Error::truncated(bytes.len()));
+                    }
+                }
+                Ok(Stop::End { .. }) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        match fault {
+            Some(fault) if !self.options.lenient || scans.is_empty() => Err(fault),
+            fault => Ok((scans, fault)),
+        }
+    }
+
+    /// Which scans touch kept coefficients, or tell what a refinement of them needs to be read.
+    fn wanted(&self, scans: &[(Scan, usize)]) -> Vec<bool> {
+        let left_out = |scan: &Scan| scan.high > 0 && scan.first > 0 && self.options.refinement == Refinement::LeaveOut;
+        let mut reach: Vec<u32> = self.planes.iter().map(|plane| plane.kept.last).collect();
+        for (index, reach) in reach.iter_mut().enumerate() {
+            loop {
+                // The bits of a refinement can only be told apart by who knows which coefficients of its band are not zero.
+                let further = scans
+                    .iter()
+                    .map(|(scan, _)| scan)
+                    .filter(|scan| scan.high > 0 && scan.first > 0 && scan.components[0].index == index && !left_out(scan))
+                    .filter(|scan| u32::from(scan.first) <= *reach)
+                    .map(|scan| u32::from(scan.last))
+                    .max()
+                    .unwrap_or(0);
+                if further <= *reach {
+                    break;
+                }
+                *reach = further;
+            }
+        }
+        scans
+            .iter()
+            .map(|(scan, _)| scan.first == 0 || u32::from(scan.first) <= reach[scan.components[0].index] && !left_out(scan))
+            .collect()
+    }
+
+    fn read_scan(&mut self, bytes: &[u8], scan: &Scan, tables: &Tables, data_bytes: usize) -> Result<(), Error> {
+        let coding = self.header.coding;
+        let small = scan.components.iter().any(|part| self.planes[part.index].side < 8);
+        let skipping = (coding == Coding::Sequential && small).then_some(data_bytes);
+        let ready = Ready::new(tables, scan, coding, skipping)?;
+        let input = Input::whole(bytes);
+        let mut source = Source::new(scan.data_at, tables.restart_interval, 0);
+        let read = if let [part] = scan.components.as_slice() {
+            let plane = &mut self.planes[part.index];
+            let dc = ready.dc[part.dc_table].as_ref();
+            let ac = ready.ac[part.ac_table].as_ref();
+            read_alone((&mut source, input), scan, coding, dc, ac, plane)
+        } else {
+            let members = members(scan, &self.planes);
+            read_together((&mut source, input), scan, coding, &ready, &members, &mut self.planes, &self.geometry)
+        };
+        match read {
+            Ok(()) => source.finish(input),
+            Err(Pause::Fault(fault)) => Err(fault),
+            Err(Pause::Starved) => Err(Error::truncated(input.end())),
+        }
+    }
+}
+
+fn planes_bytes(planes: &[Plane]) -> usize {
+    planes.iter().map(|plane| plane.strip_bytes() + plane.blocks() * 2 * plane.side * plane.side).sum()
+}
+
+fn check_memory(bytes: usize, limits: &Limits) -> Result<(), Error> {
+    if bytes as u64 > limits.max_memory_bytes {
+        return Err(Error::limit(0, format!("jpeg needs {bytes} bytes to decode, limit is {}", limits.max_memory_bytes)));
+    }
+    Ok(())
+}
+
+/// Adds `more` to the work done.
+fn check_work(more: usize, done: u64, limits: &Limits) -> Result<u64, Error> {
+    let work = done + more as u64;
+    if work > limits.max_work {
+        return Err(Error::limit(0, format!("jpeg needs {work} steps or more to decode, limit is {}", limits.max_work)));
+    }
+    Ok(work)
+}
+
+/// Takes the quantisation table in force at a component's first scan.
+fn latch(plane: &mut Plane, number: u8, tables: &Tables, at: usize) -> Result<(), Error> {
+    let table = tables.quantisation[usize::from(number & 3)]
+        .as_ref()
+        .ok_or_else(|| Error::malformed(at, "component uses a quantisation table that is not there"))?;
+    plane.quantisers = Some(plane.kept.pick(table));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Scale;
+    use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    /// Some windows of entropy-coded data each, from smooth (few bits a block) to noise, with one and two pairs of tables.
+    static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let mut pictures = Vec::new();
+        for (sampling, colour, noise, quality, side) in [
+            (SamplingFactor::F_1_1, ColorType::Rgb, 40, 95, 700),
+            (SamplingFactor::F_2_2, ColorType::Rgb, 60, 98, 900),
+            (SamplingFactor::F_2_1, ColorType::Rgb, 9, 85, 1700),
+            (SamplingFactor::F_1_1, ColorType::Luma, 90, 90, 900),
+            (SamplingFactor::F_1_1, ColorType::Luma, 2, 60, 3000),
+        ] {
+            let channels = if colour == ColorType::Luma { 1 } else { 3 };
+            let mut state = 0x1234_5678_u32;
+            let pixels: Vec<u8> = (0..side * side * channels)
+                .map(|at| {
+                    state ^= state << 13;
+                    state ^= state >> 17;
+                    state ^= state << 5;
+                    let (x, y) = (at / channels % side, at / channels / side);
+                    let wave = 60.0 * (x as f32 / 40.0).sin() * (y as f32 / 55.0 + (at % channels) as f32).cos();
+                    (120.0 + wave + (state % noise) as f32) as u8
+                })
+                .collect();
+            for optimised in [false, true] {
+                let mut out = Vec::new();
+                let mut encoder = Encoder::new(&mut out, quality);
+                encoder.set_sampling_factor(sampling);
+                encoder.set_optimized_huffman_tables(optimised);
+                encoder.encode(&pixels, side as u16, side as u16, colour).unwrap();
+                assert!(out.len() > 150 << 10, "{sampling:?} {colour:?}: {} bytes", out.len());
+                pictures.push(out);
+            }
+        }
+        pictures
+    });
+
+    /// Rows, and the fault.
+    fn decoded(bytes: &[u8], options: Options, serial: bool) -> (Vec<u8>, Option<Error>) {
+        let input = Input::whole(bytes);
+        let mut picture = Picture::new(input, options).unwrap();
+        if let (Mode::Streaming(stream), true) = (&mut picture.mode, serial) {
+            stream.read_serially();
+        }
+        let mut pixels = vec![0; picture.row_bytes() * picture.row_count()];
+        let fault = picture.read_rows(input, &mut pixels).err().or_else(|| picture.fault().cloned());
+        (pixels, fault)
+    }
+
+    #[test]
+    fn looking_ahead_changes_nothing() {
+        for (index, bytes) in PICTURES.iter().enumerate() {
+            for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
+                let (got, fault) = decoded(bytes, Options::new(scale), false);
+                assert_eq!(fault, None);
+                assert!(got == decoded(bytes, Options::new(scale), true).0, "picture {index} {scale:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn nor_does_it_in_what_is_broken(
+            picture in 0usize..10,
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            lenient in any::<bool>(),
+            quarter in any::<bool>(),
+        ) {
+            let mut bytes = PICTURES[picture].clone();
+            // The header stays as it is.
+            for (at, value) in flips {
+                let at = 1000 + at.index(bytes.len() - 1000);
+                bytes[at] ^= value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(bytes.len() / 2 + cut.index(bytes.len() / 2));
+            }
+            let options = Options { lenient, ..Options::new(if quarter { Scale::Quarter } else { Scale::Eighth }) };
+            let (got, fault) = decoded(&bytes, options, false);
+            let (want, serial_fault) = decoded(&bytes, options, true);
+            prop_assert_eq!(fault, serial_fault);
+            prop_assert!(got == want);
+        }
+    }
+}
