@@ -224,7 +224,7 @@ impl App {
     /// The same as a URL, with the path prefix; for a Unix socket, which has none, `unix:` and its path.
     #[must_use]
     pub fn url(&self) -> String {
-        let prefix = self.options.edge.path_prefix.as_ref().map_or("", |prefix| prefix.as_str());
+        let prefix = self.site.edge.path_prefix();
         match (&self.address, &self.options.tls) {
             (Bound::Tcp(address), None) => format!("http://{address}{prefix}"),
             (Bound::Tcp(address), Some(_)) => format!("https://{address}{prefix}"),

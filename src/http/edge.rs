@@ -183,9 +183,15 @@ impl Edge {
         Ok(is_believed)
     }
 
+    /// What all paths begin with; empty where nothing was asked for.
+    #[must_use]
+    pub fn path_prefix(&self) -> &str {
+        self.options.path_prefix.as_ref().map_or("", PathPrefix::as_str)
+    }
+
     /// What absolute URLs begin with, without a slash at the end.
     pub(crate) fn base_url(&self, parts: &Parts) -> String {
-        let prefix = self.options.path_prefix.as_ref().map_or("", PathPrefix::as_str);
+        let prefix = self.path_prefix();
         if let Some(url) = &self.options.public_url {
             // A path there says where all of us is seen, whatever lies between.
             return if url.path().is_empty() { format!("{url}{prefix}") } else { url.to_string() };

@@ -76,14 +76,14 @@ struct Work {
 
 /// Where the work is.
 enum Place {
-    Here(Work),
+    Here(Box<Work>),
     /// Writing a full buffer.
-    Away(JoinHandle<Result<Work, WriteError>>),
+    Away(JoinHandle<Result<Box<Work>, WriteError>>),
 }
 
 impl Place {
     /// The work, once it is back.
-    async fn back(self) -> Result<Work, WriteError> {
+    async fn back(self) -> Result<Box<Work>, WriteError> {
         match self {
             Self::Here(work) => Ok(work),
             Self::Away(step) => step.await.map_err(|error| WriteError::Failed(lost(error)))?,
@@ -104,8 +104,14 @@ pub(super) struct FileWriter {
 impl FileWriter {
     /// A writer that has touched nothing yet.
     pub(super) fn new(limits: &IngestLimits, staging: &StagingDir) -> Self {
-        let work =
-            Work { staging: staging.clone(), limits: limits.image, buffer: Vec::new(), hash: Sha256::new(), disk: None, written_bytes: 0 };
+        let work = Box::new(Work {
+            staging: staging.clone(),
+            limits: limits.image,
+            buffer: Vec::new(),
+            hash: Sha256::new(),
+            disk: None,
+            written_bytes: 0,
+        });
         Self {
             place: Place::Here(work),
             gathered: Vec::new(),

@@ -59,7 +59,7 @@ fn png_samples(probe: &Probe) -> u8 {
 
 /// Whether this source can be decoded to a smaller [`Scale`] than the full one.
 pub(crate) fn can_shrink(probe: &Probe) -> bool {
-    probe.format == Format::Jpeg && probe.channels != 4
+    probe.format == Format::Jpeg
 }
 
 /// Decodes the picture `probe` was read from, at a scale that must be the full one where it cannot shrink; sides are rounded up.
@@ -68,8 +68,7 @@ pub(crate) fn can_shrink(probe: &Probe) -> bool {
 /// `Truncated`, `Malformed`, `Unsupported`, `LimitExceeded` (a decoder wanted more memory than allowed), `Internal`.
 pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, scale: Scale) -> Result<Decoded, Error> {
     match probe.format {
-        Format::Jpeg if scale != Scale::Full => jpeg::decode_small(probe, source, scale),
-        Format::Jpeg => jpeg::decode(probe, source),
+        Format::Jpeg => jpeg::decode(probe, source, scale),
         Format::Png => png::decode(probe, source, limits),
         Format::WebP => webp::decode(probe, source),
         Format::Gif => gif::decode(probe, source, limits),

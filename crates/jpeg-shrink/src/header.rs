@@ -434,6 +434,21 @@ impl<'a> Walk<'a> {
             return Err(broken());
         }
         let (named, band) = rest.split_at(2 * count);
+        let (first, last, high, low) = (band[0], band[1], band[2] >> 4, band[2] & 15);
+        let (first, last, high, low) = match frame.coding {
+            // Sequential scans hold whole blocks whatever they say here; libjpeg goes on too.
+            Coding::Sequential => (0, 63, 0, 0),
+            Coding::Progressive => {
+                let dc = first == 0 && last == 0;
+                let ac = first >= 1 && first <= last && last <= 63 && count == 1;
+                if !(dc || ac) || low > 13 || (high != 0 && high != low + 1) {
+                    return Err(Error::malformed(from, "progressive scan has impossible parameters"));
+                }
+                (first, last, high, low)
+            }
+        };
+        let needs_dc = first == 0 && high == 0;
+        let needs_ac = last > 0;
         let mut components = Vec::with_capacity(count);
         for pair in named.chunks_exact(2) {
             let (index, _) = frame
@@ -442,7 +457,9 @@ impl<'a> Walk<'a> {
                 .enumerate()
                 .find(|(_, component)| component.id == pair[0])
                 .ok_or_else(|| Error::malformed(from, "scan names a component the frame does not have"))?;
-            let (dc_table, ac_table) = (usize::from(pair[1] >> 4), usize::from(pair[1] & 15));
+            // What a scan does not read by may be any number; libjpeg does not look either.
+            let dc_table = if needs_dc { usize::from(pair[1] >> 4) } else { 0 };
+            let ac_table = if needs_ac { usize::from(pair[1] & 15) } else { 0 };
             if dc_table > 3 || ac_table > 3 || components.iter().any(|seen: &ScanComponent| seen.index == index) {
                 return Err(broken());
             }
@@ -457,19 +474,6 @@ impl<'a> Walk<'a> {
                 return Err(Error::malformed(from, format!("interleaved scan has {blocks} blocks in an MCU, 10 are allowed")));
             }
         }
-        let (first, last, high, low) = (band[0], band[1], band[2] >> 4, band[2] & 15);
-        let (first, last, high, low) = match frame.coding {
-            // Sequential scans hold whole blocks whatever they say here; libjpeg goes on too.
-            Coding::Sequential => (0, 63, 0, 0),
-            Coding::Progressive => {
-                let dc = first == 0 && last == 0;
-                let ac = first >= 1 && first <= last && last <= 63 && count == 1;
-                if !(dc || ac) || low > 13 || (high != 0 && high != low + 1) {
-                    return Err(Error::malformed(from, "progressive scan has impossible parameters"));
-                }
-                (first, last, high, low)
-            }
-        };
         Ok(Scan { components, first, last, high, low, data_at: self.at })
     }
 

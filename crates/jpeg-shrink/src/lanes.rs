@@ -267,13 +267,13 @@ impl Ahead {
             let state = lanes[lane];
             if state.index == 0 && state.place == 0 {
                 let notes = &self.notes[next];
-                while mcu <= known && notes[mcu * members & (NOTES - 1)] < state.at {
+                while mcu <= known && notes[(mcu * members) & (NOTES - 1)] < state.at {
                     mcu += 1;
                 }
                 if mcu > known {
                     return None;
                 }
-                if notes[mcu * members & (NOTES - 1)] == state.at {
+                if notes[(mcu * members) & (NOTES - 1)] == state.at {
                     return Some(mcu * members);
                 }
             }

@@ -30,7 +30,8 @@
 //! block's pixels. Those are the coefficients skipped here.
 //!
 //! Chroma stored smaller than luma gets a larger inverse transform where that makes it luma's size (4:2:0 at 1/8 to 1/2), else is
-//! upsampled: by the triangle filter from 1/4 on up, by repetition at 1/8 and for uncommon factors.
+//! upsampled: by the triangle filter from 1/4 on up, by repetition at 1/8 and for uncommon factors. [`Chroma::Small`] saves the larger
+//! transform, and the coefficients it needs, for pictures that are to be made smaller still; it upsamples by the triangle at 1/8, too.
 //!
 //! # Broken and hostile input
 //!
@@ -88,5 +89,5 @@ mod symbols;
 pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
 pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
-pub use options::{Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use options::{Chroma, Layout, Limits, Options, Outcome, Refinement, Scale};
 pub use push::PushDecoder;

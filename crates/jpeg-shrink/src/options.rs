@@ -60,9 +60,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 268 million pixels, 512 MiB, 200 scans, 2^30 steps.
+    /// 268 million pixels, 512 MiB, 200 scans, 2^28 steps: what a picture of so many pixels needs some times over, and 2 to 3 s of
+    /// work at most where a hostile one is made of nothing but runs of empty blocks.
     fn default() -> Self {
-        Self { max_pixels: 1 << 28, max_memory_bytes: 512 << 20, max_scans: 200, max_work: 1 << 30 }
+        Self { max_pixels: 1 << 28, max_memory_bytes: 512 << 20, max_scans: 200, max_work: 1 << 28 }
     }
 }
 
@@ -76,6 +77,17 @@ pub enum Refinement {
     LeaveOut,
 }
 
+/// How chroma stored smaller than luma (4:2:0 and the like) becomes as large, at scales below 1/1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Chroma {
+    /// By a larger inverse transform, where that gives luma's size; as libjpeg-turbo has it. All detail that was stored.
+    #[default]
+    Large,
+    /// By upsampling from the scale that luma has. Reads and transforms up to a quarter as many of its coefficients; nothing can be seen
+    /// of that where the picture is to be made smaller still, by the factor that chroma was stored smaller.
+    Small,
+}
+
 /// How to decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -85,6 +97,8 @@ pub struct Options {
     pub limits: Limits,
     /// Progressive pictures: whether all AC precision is read.
     pub refinement: Refinement,
+    /// Pictures with subsampled chroma: where its larger size comes from.
+    pub chroma: Chroma,
     /// Whether to return what could be read of a broken picture.
     pub lenient: bool,
 }
@@ -93,7 +107,7 @@ impl Options {
     /// Strict, with default limits.
     #[must_use]
     pub fn new(scale: Scale) -> Self {
-        Self { scale, limits: Limits::default(), refinement: Refinement::Read, lenient: false }
+        Self { scale, limits: Limits::default(), refinement: Refinement::Read, chroma: Chroma::Large, lenient: false }
     }
 }
 

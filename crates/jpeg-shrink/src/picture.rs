@@ -65,11 +65,13 @@ impl Picture {
             return Err(Error::limit(0, format!("jpeg has {pixels} pixels, limit is {}", options.limits.max_pixels)));
         }
         let geometry = Geometry::new(frame, header.height_px, options.scale.eighths() as usize);
-        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry)).collect();
+        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry, options.chroma)).collect();
         let streaming = frame.coding == Coding::Sequential && scan.components.len() == planes.len();
         let blocks: usize = planes.iter().map(Plane::blocks).sum();
-        // A block takes two bits at least (a DC and an end code), in a progressive picture one.
-        let least_bits = if frame.coding == Coding::Sequential { 2 * blocks } else { blocks };
+        // A block takes two bits at least (a DC and an end code), in a progressive picture one. Scans of one component leave out
+        // the blocks that fill its last MCUs up.
+        let coded: usize = if streaming { blocks } else { planes.iter().map(|plane| plane.own_wide * plane.own_high).sum() };
+        let least_bits = if frame.coding == Coding::Sequential { 2 * coded } else { coded };
         if input.complete && !options.lenient && least_bits > 8 * (bytes.len() - scan.data_at.min(bytes.len())) {
             return Err(Error::truncated(bytes.len()));
         }

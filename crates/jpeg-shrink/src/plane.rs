@@ -7,6 +7,7 @@ use crate::{
     block::Kept,
     header::{Component, Frame},
     idct,
+    options::Chroma,
     rows::Upsampling,
     simd::{self, Avx2},
 };
@@ -84,18 +85,19 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(component: &Component, geometry: &Geometry) -> Self {
+    pub(crate) fn new(component: &Component, geometry: &Geometry, chroma: Chroma) -> Self {
         let (horizontal, vertical) = (usize::from(component.horizontal), usize::from(component.vertical));
         let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
         let mut side = geometry.side;
-        while side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
+        let large = chroma == Chroma::Large;
+        while large && side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
             side *= 2;
         }
         let blocks_wide = geometry.mcus_wide * horizontal;
         let real = |full: usize, factor: usize, largest: usize| (full * factor * side).div_ceil(8 * largest);
         let own = |full: usize, factor: usize, largest: usize| (full * factor).div_ceil(8 * largest);
         let real_width = real(geometry.full_width, horizontal, geometry.horizontal_max);
-        let fancy = geometry.side > 1;
+        let fancy = geometry.side > 1 || !large;
         let ratio = |of: usize, to: usize| if to.is_multiple_of(of) { to / of } else { 0 };
         let upsampling = match (ratio(horizontal * side, across), ratio(vertical * side, down)) {
             (1, 1) => Upsampling::None,

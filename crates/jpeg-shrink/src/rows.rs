@@ -159,7 +159,7 @@ fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
 
 /// YCbCr to RGB8.
 pub(crate) fn ycbcr(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
-    let done = match Avx2::detect() {
+    let done = match simd::detect() {
         Some(avx2) => avx2.ycbcr(luma, blue, red, out),
         None => 0,
     };

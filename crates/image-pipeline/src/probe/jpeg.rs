@@ -118,10 +118,11 @@ fn frame_header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, marker: u8, paylo
     probe.bits = bits;
     probe.channels = channels;
     probe.progressive = marker == 0xc2;
-    // A.1.1 and A.2: whole MCUs of 8h by 8v samples, two bytes a coefficient.
+    // A.1.1 and A.2: whole MCUs of 8h by 8v samples, two bytes a coefficient; where they are refined a bit each beside that.
+    let block_bytes = if probe.progressive { 128 + 8 } else { 128 };
     let h_max = sampling.iter().map(|s| s.0).max().unwrap_or(1);
     let v_max = sampling.iter().map(|s| s.1).max().unwrap_or(1);
     let mcus = u64::from(width_px).div_ceil(8 * h_max) * u64::from(height_px).div_ceil(8 * v_max);
-    probe.decoder_bytes = sampling.iter().map(|(h, v)| mcus * h * v * 128).sum();
+    probe.decoder_bytes = sampling.iter().map(|(h, v)| mcus * h * v * block_bytes).sum();
     Ok(probe)
 }

@@ -1,7 +1,7 @@
 //! The decoder against its twin at every scale, and against zune-jpeg at full size.
 
 use crate::{pictures, twin};
-use jpeg_shrink::{Decoder, Layout, Options, Refinement, Scale};
+use jpeg_shrink::{Chroma, Decoder, Layout, Options, Refinement, Scale};
 
 pub(crate) const SCALES: [Scale; 4] = [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Full];
 
@@ -133,4 +133,26 @@ fn refinements_may_be_left_out() {
             assert!(scale == Scale::Eighth || fine != coarse, "{name} {scale:?}");
         }
     }
+}
+
+/// Small chroma is softer, not another; where it is stored as large as luma nothing changes, nor at full size.
+#[test]
+fn small_chroma_is_softer() {
+    let mut softer = 0;
+    for (name, bytes) in pictures::all() {
+        for scale in SCALES {
+            let (large, width, ..) = decode(&bytes, Options::new(scale));
+            let (small, ..) = decode(&bytes, Options { chroma: Chroma::Small, ..Options::new(scale) });
+            if large == small {
+                continue;
+            }
+            softer += 1;
+            assert!(scale != Scale::Full && !name.contains("F_1_1") && !name.contains("444") && !name.contains("grey"), "{name} {scale:?}");
+            let sum: f64 = large.iter().zip(&small).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+            let decibels = 10.0 * (255.0 * 255.0 / (sum / large.len() as f64)).log10();
+            // Chroma has waves of 20 pixels and checks of 16 in these pictures: at 1/8 that is its finest detail.
+            assert!(width < 8 || decibels >= 16.0, "{name} {scale:?}: {decibels:.1} dB");
+        }
+    }
+    assert!(softer > 300, "{softer}");
 }

@@ -1,10 +1,13 @@
 //! Broken input: flips, cuts, bombs. Never a panic; strict decoders refuse, lenient ones say how far they came.
 
-use crate::{agreement::SCALES, pictures};
+use crate::{agreement::SCALES, pictures, writer::segment};
 use jpeg_encoder::{ColorType, SamplingFactor};
-use jpeg_shrink::{Decoder, ErrorKind, Options, Outcome, Refinement, Scale};
+use jpeg_shrink::{Decoder, ErrorKind, Limits, Options, Outcome, Refinement, Scale};
 use proptest::prelude::*;
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 fn decode(bytes: &[u8], options: Options) -> Result<(Vec<u8>, Outcome), jpeg_shrink::Error> {
     let mut decoder = Decoder::new(bytes, options)?;
@@ -123,5 +126,46 @@ fn every_cut_is_told_as_one() {
                 }
             }
         }
+    }
+}
+
+/// A picture of 16384x16384 in half a megabyte, progressive: one bit of DC a block, and scans of nothing but runs of empty blocks.
+/// What it costs is counted in blocks, not in bytes or scans.
+#[test]
+fn runs_of_empty_blocks_are_work() {
+    let side = 16_384u16.to_be_bytes();
+    let mut bomb = vec![0xff, 0xd8];
+    segment(&mut bomb, 0xdb, &[&[0][..], &[1; 64]].concat(), false);
+    segment(&mut bomb, 0xc2, &[8, side[0], side[1], side[0], side[1], 1, 1, 0x11, 0], false);
+    let one_code = |table: u8, symbol: u8| [&[table, 1][..], &[0; 15], &[symbol]].concat();
+    segment(&mut bomb, 0xc4, &one_code(0, 0), false);
+    // The only AC code: a run of 2^14 blocks and as many as its 14 bits say.
+    segment(&mut bomb, 0xc4, &one_code(0x10, 0xe0), false);
+    segment(&mut bomb, 0xda, &[1, 1, 0, 0, 0, 0], false);
+    bomb.extend(std::iter::repeat_n(0, 2048 * 2048 / 8));
+    let one_scan = bomb.len();
+    let runs = 2048 * 2048 / (1 << 14);
+    segment(&mut bomb, 0xda, &[1, 1, 0, 1, 63, 0], false);
+    bomb.extend(std::iter::repeat_n(0, runs * 15 / 8));
+    let scan = bomb[one_scan..].to_vec();
+    for _ in 0..198 {
+        bomb.extend_from_slice(&scan);
+    }
+    bomb.extend([0xff, 0xd9]);
+    let blocks = 2048 * 2048;
+    let first_row = |scale: Scale, max_work: u64| {
+        let options = Options { limits: Limits { max_work, ..Limits::default() }, ..Options::new(scale) };
+        let started = Instant::now();
+        let mut decoder = Decoder::new(&bomb, options).unwrap();
+        let mut row = vec![0; decoder.row_bytes()];
+        let end = decoder.read_rows(&mut row).map_err(|error| error.kind());
+        (end, started.elapsed())
+    };
+    // At an eighth only the DC scan is read.
+    assert_eq!(first_row(Scale::Eighth, 2 * blocks).0, Ok(1));
+    for scale in [Scale::Quarter, Scale::Half] {
+        let (end, elapsed) = first_row(scale, 20 * blocks);
+        assert_eq!(end, Err(ErrorKind::LimitExceeded));
+        assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
     }
 }

@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agreement;
+mod chance;
 mod corpus;
 mod hostile;
 mod markers;
 mod pictures;
 mod pieces;
+mod recorded;
 mod twin;
+mod writer;
+mod writings;

@@ -36,6 +36,8 @@ fn metadata_are_handed_out() {
     encoder.add_icc_profile(&profile).unwrap();
     encoder.add_app_segment(1, b"Exif\0\0MM\0*tiff".to_vec()).unwrap();
     encoder.add_app_segment(1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>".to_vec()).unwrap();
+    let extension = [&b"http://ns.adobe.com/xmp/extension/\0"[..], &[b'f'; 32], &[0; 8], b"<more/>"].concat();
+    encoder.add_app_segment(1, extension).unwrap();
     encoder.add_app_segment(2, b"MPF\0index".to_vec()).unwrap();
     encoder.add_app_segment(5, b"else".to_vec()).unwrap();
     encoder.encode(&pictures::pixels(20, 10, 3), 20, 10, ColorType::Rgb).unwrap();
@@ -46,6 +48,8 @@ fn metadata_are_handed_out() {
     assert_eq!(&bytes[header.exif().unwrap()], b"MM\0*tiff");
     assert_eq!(&bytes[header.xmp().unwrap()], b"<x:xmpmeta/>");
     assert_eq!(&bytes[header.mpf().unwrap()], b"index");
+    let extension = header.segments.iter().find(|segment| segment.kind == SegmentKind::XmpExtension).unwrap();
+    assert!(bytes[extension.range.clone()].starts_with(&[b'f'; 32]) && bytes[extension.range.clone()].ends_with(b"<more/>"));
     let other = header.segments.iter().find(|segment| segment.kind == SegmentKind::Application(5)).unwrap();
     assert_eq!(&bytes[other.range.clone()], b"else");
     // A profile with a part missing is none.

@@ -16,7 +16,10 @@ fn pushed(bytes: &[u8], options: Options, mut length: impl FnMut() -> usize) -> 
         let row_bytes = decoder.row_bytes();
         let mut rows = vec![0; 3 * row_bytes];
         let mut total = 0;
-        while row_bytes > 0 {
+        if row_bytes == 0 {
+            return Ok(0);
+        }
+        loop {
             let count = decoder.read_rows(&mut rows)?;
             pixels.extend_from_slice(&rows[..count * row_bytes]);
             total += count;
