@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `whole PATH BOX` | probe, plan, run as the service does: fit into the box, JPEG of quality 80 |
 //! | `pixels PATH BOX OUT` | the same to PNG: the pixels before encoding |
-//! | `decode PATH EIGHTHS read\|leave` | jpeg-shrink alone |
-//! | `shrunk PATH EIGHTHS read\|leave WIDTH HEIGHT OUT` | that and Lanczos3 to these sides, to PNG |
+//! | `decode PATH EIGHTHS HOW` | jpeg-shrink alone; HOW is of `read` or `leave` (refinements), `large` or `small` (chroma): `read-large` |
+//! | `shrunk PATH EIGHTHS HOW WIDTH HEIGHT OUT` | that and Lanczos3 to these sides, to PNG |
 //! | `photo SEED WIDTH HEIGHT OUT` | a picture made up by [`photo`], to PPM |
 //!
 //! Answers: `ok NANOSECONDS WIDTH HEIGHT`, then for `whole` and `pixels` the sides decoded; or `error TEXT`.
@@ -22,7 +22,7 @@ use fast_image_resize::{
     pixels::U8x3,
 };
 use image_pipeline::{Context, Limits, Presets, Spec, plan, probe, run};
-use jpeg_shrink::{Decoder, Layout, Options, Refinement, Scale};
+use jpeg_shrink::{Chroma, Decoder, Layout, Options, Refinement, Scale};
 use std::{
     collections::HashMap,
     error::Error,
@@ -62,18 +62,18 @@ impl Side {
                 let source = self.read(path)?;
                 piped(&source, &format!("rs:fit:{side_px}:{side_px}/f:png"), Some(out))
             }
-            ["decode", path, eighths, refinement] => {
+            ["decode", path, eighths, how] => {
                 let source = self.read(path)?;
                 let started = Instant::now();
-                let (pixels, width_px, height_px) = decoded(&source, eighths, refinement)?;
+                let (pixels, width_px, height_px) = decoded(&source, eighths, how)?;
                 black_box(&pixels);
                 Ok(format!("{}\t{width_px}\t{height_px}", started.elapsed().as_nanos()))
             }
-            ["shrunk", path, eighths, refinement, width_px, height_px, out] => {
+            ["shrunk", path, eighths, how, width_px, height_px, out] => {
                 let source = self.read(path)?;
                 let to = (width_px.parse()?, height_px.parse()?);
                 let started = Instant::now();
-                let pixels = resized(&source, eighths, refinement, to)?;
+                let pixels = resized(&source, eighths, how, to)?;
                 let took = started.elapsed().as_nanos();
                 write_png(out, &pixels, to)?;
                 Ok(format!("{took}\t{width_px}\t{height_px}"))
@@ -112,7 +112,7 @@ fn piped(source: &[u8], options: &str, out: Option<&str>) -> Result<String, Box<
     Ok(format!("{took}\t{}\t{}\t{decoded}", encoded.width_px, encoded.height_px))
 }
 
-fn decoded(source: &[u8], eighths: &str, refinement: &str) -> Result<Picture, Box<dyn Error>> {
+fn decoded(source: &[u8], eighths: &str, how: &str) -> Result<Picture, Box<dyn Error>> {
     let scale = match eighths {
         "1" => Scale::Eighth,
         "2" => Scale::Quarter,
@@ -120,8 +120,14 @@ fn decoded(source: &[u8], eighths: &str, refinement: &str) -> Result<Picture, Bo
         "8" => Scale::Full,
         _ => return Err("eighths are 1, 2, 4 or 8".into()),
     };
-    let refinement = if refinement == "leave" { Refinement::LeaveOut } else { Refinement::Read };
-    let mut decoder = Decoder::new(source, Options { refinement, ..Options::new(scale) })?;
+    let (refinement, chroma) = match how {
+        "read-large" => (Refinement::Read, Chroma::Large),
+        "read-small" => (Refinement::Read, Chroma::Small),
+        "leave-large" => (Refinement::LeaveOut, Chroma::Large),
+        "leave-small" => (Refinement::LeaveOut, Chroma::Small),
+        _ => return Err("no such way to decode".into()),
+    };
+    let mut decoder = Decoder::new(source, Options { refinement, chroma, ..Options::new(scale) })?;
     if decoder.layout() != Layout::Rgb8 {
         return Err("only colour is measured".into());
     }
@@ -131,9 +137,9 @@ fn decoded(source: &[u8], eighths: &str, refinement: &str) -> Result<Picture, Bo
 }
 
 /// As the pipeline's resize has it: what the decoder rounded up lies outside the region.
-fn resized(source: &[u8], eighths: &str, refinement: &str, to: (u32, u32)) -> Result<Vec<u8>, Box<dyn Error>> {
+fn resized(source: &[u8], eighths: &str, how: &str, to: (u32, u32)) -> Result<Vec<u8>, Box<dyn Error>> {
     let header = jpeg_shrink::probe(source)?;
-    let (pixels, width_px, height_px) = decoded(source, eighths, refinement)?;
+    let (pixels, width_px, height_px) = decoded(source, eighths, how)?;
     let share = eighths.parse::<f64>()? / 8.0;
     let from = TypedImageRef::<U8x3>::from_buffer(width_px, height_px, &pixels)?;
     let mut bytes = vec![0; 3 * to.0 as usize * to.1 as usize];
