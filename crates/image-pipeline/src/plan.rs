@@ -247,7 +247,7 @@ pub fn plan(probe: &Probe, specs: &[Spec], limits: &Limits) -> Result<Plan, Erro
 /// What a scale leaves every variant's resize to do, at least: it is chosen as small as this allows. sharp leaves no less, libvips 2.
 /// Measured by SSIMULACRA2 against a full decode (`scripts/compare/jpeg-quality`; record 0024 has the table).
 const SPARE: f64 = 1.5;
-/// The same for progressive JPEGs: the next scale, read coarsely, costs little more there.
+/// The same at 1/8 and 1/4 for progressive JPEGs: the next scale costs little more there, and the peers nothing.
 const PROGRESSIVE_SPARE: f64 = 2.0;
 /// From here on a half's chroma, where it is subsampled, needs half its detail only: a small loss for a good part of the cost. At 1/8 and
 /// 1/4 it costs 1 to 2 points and saves little.
@@ -265,8 +265,8 @@ fn reading_for(variants: &[Variant], progressive: bool) -> Reading {
             _ => false,
         })
     };
-    let spare = if progressive { PROGRESSIVE_SPARE } else { SPARE };
-    let smallest = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| leaves(*scale, spare));
+    let spare = |scale| if progressive && scale != Scale::Half { PROGRESSIVE_SPARE } else { SPARE };
+    let smallest = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| leaves(*scale, spare(*scale)));
     let Some(scale) = smallest.filter(|_| !variants.is_empty()) else { return Reading::WHOLE };
     // A progressive file's refinements are most of its bytes. At 1/4 leaving them out shows little; at 1/2 it would cost up to 6 points.
     let refinement = if scale == Scale::Quarter { Refinement::LeaveOut } else { Refinement::Read };

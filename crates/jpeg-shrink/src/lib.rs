@@ -15,7 +15,11 @@
 //!   together with their extra bits, and how many coefficients they pass. Both are added to one counter, so that a look-up is a shift,
 //!   a load and an addition. Where a block ends at its 64th coefficient, without an end code, an entry may swallow bits of the
 //!   next block; the counter shows it, and those few symbols are done again singly;
-//! - **bytes are unstuffed apart**, 60 KiB at a time, so that the bit reader refills its 64-bit accumulator without a branch;
+//! - **a scan is read at four places at once**: Huffman codes must be read one after another, and each look-up waits for the one before.
+//!   But codes synchronise themselves: a reader that begins anywhere is soon where a true one would be. So four chains run in turns, and
+//!   where the one before meets a later one, that one was right. What they find is where each block begins; blocks are then decoded
+//!   independently of each other;
+//! - **bytes are unstuffed apart**, 124 KiB at a time, so that the bit reader refills its 64-bit accumulator without a branch;
 //! - **progressive pictures are read in part**: scans that touch no kept coefficient are stepped over by looking for the next marker.
 //!   What is kept waits as 1, 4, 16 or 64 values a block, never as all of them unless all are wanted. A refinement scan can only be
 //!   read by who knows which coefficients of its band are not zero, so it draws in the scans before it; [`Refinement::LeaveOut`] goes
@@ -32,6 +36,11 @@
 //! Chroma stored smaller than luma gets a larger inverse transform where that makes it luma's size (4:2:0 at 1/8 to 1/2), else is
 //! upsampled: by the triangle filter from 1/4 on up, by repetition at 1/8 and for uncommon factors. [`Chroma::Small`] saves the larger
 //! transform, and the coefficients it needs, for pictures that are to be made smaller still; it upsamples by the triangle at 1/8, too.
+//!
+//! # Input in pieces, pictures in parts
+//!
+//! [`PushDecoder`] takes a file as it comes and gives rows as soon as their bytes are there. [`Decoder::split`] makes several decoders of
+//! one for as many threads, where restart markers allow it. Neither starts a thread, reads a file or waits.
 //!
 //! # Broken and hostile input
 //!

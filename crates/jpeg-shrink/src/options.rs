@@ -83,8 +83,8 @@ pub enum Chroma {
     /// By a larger inverse transform, where that gives luma's size; as libjpeg-turbo has it. All detail that was stored.
     #[default]
     Large,
-    /// By upsampling from the scale that luma has. Reads and transforms up to a quarter as many of its coefficients; nothing can be seen
-    /// of that where the picture is to be made smaller still, by the factor that chroma was stored smaller.
+    /// By upsampling, from half luma's size or more. Reads and transforms up to a quarter as many of its coefficients; nothing can be seen of
+    /// that where the picture is to be made smaller still by two.
     Small,
 }
 

@@ -90,7 +90,12 @@ impl Plane {
         let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
         let mut side = geometry.side;
         let large = chroma == Chroma::Large;
-        while large && side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
+        let small_enough = |side: usize| across <= 2 * horizontal * side && down <= 2 * vertical * side;
+        while (large || !small_enough(side))
+            && side < 8
+            && across.is_multiple_of(horizontal * side * 2)
+            && down.is_multiple_of(vertical * side * 2)
+        {
             side *= 2;
         }
         let blocks_wide = geometry.mcus_wide * horizontal;

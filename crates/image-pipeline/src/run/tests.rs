@@ -217,7 +217,9 @@ fn how_much_of_a_jpeg_is_read_follows_from_what_is_wanted() {
     assert_eq!(reading(true, &["rs:fit:90:90"]), (1, true, true));
     assert_eq!(reading(true, &["rs:fit:130:130"]), (2, false, true));
     assert_eq!(reading(true, &["rs:fit:390:390"]), (4, true, false));
-    assert_eq!(reading(true, &["rs:fit:500:500"]), (8, true, true));
+    assert_eq!(reading(true, &["rs:fit:250:250"]), (4, true, false));
+    assert_eq!(reading(true, &["rs:fit:500:500"]), (4, true, true));
+    assert_eq!(reading(true, &["rs:fit:600:600"]), (8, true, true));
     // The one that wants most decides.
     assert_eq!(reading(false, &["rs:fit:90:90", "rs:fit:500:500"]), (4, true, true));
     assert_eq!(reading(false, &["rs:fit:90:90", "w:1600"]), (8, true, true));
