@@ -10,7 +10,7 @@ mod png;
 mod webp;
 
 pub(crate) use icc::ToSrgb;
-pub(crate) use jpeg_shrink::Scale;
+pub(crate) use jpeg_shrink::{Chroma, Refinement, Scale};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -62,13 +62,26 @@ pub(crate) fn can_shrink(probe: &Probe) -> bool {
     probe.format == Format::Jpeg
 }
 
-/// Decodes the picture `probe` was read from, at a scale that must be the full one where it cannot shrink; sides are rounded up.
+/// How much of a JPEG is read; other formats are read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    pub(crate) scale: Scale,
+    pub(crate) refinement: Refinement,
+    pub(crate) chroma: Chroma,
+}
+
+impl Reading {
+    /// All of it.
+    pub(crate) const WHOLE: Self = Self { scale: Scale::Full, refinement: Refinement::Read, chroma: Chroma::Large };
+}
+
+/// Decodes the picture `probe` was read from, read as a whole where it cannot shrink; sides are rounded up.
 ///
 /// # Errors
 /// `Truncated`, `Malformed`, `Unsupported`, `LimitExceeded` (a decoder wanted more memory than allowed), `Internal`.
-pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, scale: Scale) -> Result<Decoded, Error> {
+pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, reading: Reading) -> Result<Decoded, Error> {
     match probe.format {
-        Format::Jpeg => jpeg::decode(probe, source, scale),
+        Format::Jpeg => jpeg::decode(probe, source, reading),
         Format::Png => png::decode(probe, source, limits),
         Format::WebP => webp::decode(probe, source),
         Format::Gif => gif::decode(probe, source, limits),

@@ -9,7 +9,7 @@
 //! input.
 
 use crate::{
-    codec::{self, Scale},
+    codec::{self, Chroma, Reading, Refinement, Scale},
     error::{Error, ErrorKind},
     limits::Limits,
     pixels::Layout,
@@ -210,8 +210,8 @@ pub struct Plan {
     pub(crate) probe: Probe,
     pub(crate) limits: Limits,
     pub(crate) decoded: Shape,
-    /// How much smaller than stored the source is decoded; `decoded` and the variants' regions are at this scale.
-    pub(crate) scale: Scale,
+    /// How much of the source is read; `decoded` and the variants' regions are at this scale.
+    pub(crate) reading: Reading,
     /// In the order of the specs.
     pub(crate) variants: Vec<Variant>,
     /// Indices of variants, cheap ones first.
@@ -228,14 +228,15 @@ pub fn plan(probe: &Probe, specs: &[Spec], limits: &Limits) -> Result<Plan, Erro
     for variant in &variants {
         variant.check(limits)?;
     }
-    let scale = if codec::can_shrink(probe) { scale_for(&variants) } else { Scale::Full };
+    let reading = if codec::can_shrink(probe) { reading_for(&variants, probe.progressive) } else { Reading::WHOLE };
+    let scale = reading.scale;
     for variant in &mut variants {
         variant.shrink(scale);
     }
     let decoded = Shape { width_px: scale.of(probe.width_px), height_px: scale.of(probe.height_px), ..decoded };
     let mut order: Vec<usize> = (0..variants.len()).collect();
     order.sort_by_key(|&index| (variants[index].result.bytes(), index));
-    let plan = Plan { probe: probe.clone(), limits: *limits, decoded, scale, variants, order };
+    let plan = Plan { probe: probe.clone(), limits: *limits, decoded, reading, variants, order };
     let memory_bytes = plan.memory_bytes(0);
     if memory_bytes > limits.max_memory_bytes {
         return Err(too_much_memory(memory_bytes, limits, STAGE));
@@ -243,24 +244,34 @@ pub fn plan(probe: &Probe, specs: &[Spec], limits: &Limits) -> Result<Plan, Erro
     Ok(plan)
 }
 
-/// The smallest scale that leaves every variant's resize this factor or more. libvips leaves 2; with fine detail that shows at 1/8:
-/// a 5640-pixel photo of foliage brought to 320 (2.2 left) scores 84.9 by SSIMULACRA2 where 1/4 scores 96.9, while photos of 6000
-/// pixels (2.34 left) score 90.6 and 95.0 at 1/8. So a little more is left.
-const SPARE: f64 = 2.3;
+/// What a scale leaves every variant's resize to do, at least: it is chosen as small as this allows. sharp leaves no less, libvips 2.
+/// Measured by SSIMULACRA2 against a full decode (`scripts/compare/jpeg-quality`; record 0024 has the table).
+const SPARE: f64 = 1.5;
+/// The same at 1/8 and 1/4 for progressive JPEGs: the next scale costs little more there, and the peers nothing.
+const PROGRESSIVE_SPARE: f64 = 2.0;
+/// From here on a half's chroma, where it is subsampled, needs half its detail only: a small loss for a good part of the cost. At 1/8 and
+/// 1/4 it costs 1 to 2 points and saves little.
+const SMALL_CHROMA_SPARE: f64 = 2.0;
 
-fn scale_for(variants: &[Variant]) -> Scale {
-    let allows = |scale: Scale| {
+fn reading_for(variants: &[Variant], progressive: bool) -> Reading {
+    let leaves = |scale: Scale, spare: f64| {
         let share = f64::from(scale.eighths()) / 8.0;
         variants.iter().all(|variant| match variant.steps.first() {
             // Sides of results are rounded; that alone must not cost a scale.
             Some(Step::Resize { region, width_px, height_px }) => {
-                region.width_px * share >= SPARE * (f64::from(*width_px) - 0.5)
-                    && region.height_px * share >= SPARE * (f64::from(*height_px) - 0.5)
+                region.width_px * share >= spare * (f64::from(*width_px) - 0.5)
+                    && region.height_px * share >= spare * (f64::from(*height_px) - 0.5)
             }
             _ => false,
         })
     };
-    [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| !variants.is_empty() && allows(*scale)).unwrap_or(Scale::Full)
+    let spare = |scale| if progressive && scale != Scale::Half { PROGRESSIVE_SPARE } else { SPARE };
+    let smallest = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| leaves(*scale, spare(*scale)));
+    let Some(scale) = smallest.filter(|_| !variants.is_empty()) else { return Reading::WHOLE };
+    // A progressive file's refinements are most of its bytes. At 1/4 leaving them out shows little; at 1/2 it would cost up to 6 points.
+    let refinement = if scale == Scale::Quarter { Refinement::LeaveOut } else { Refinement::Read };
+    let chroma = if scale == Scale::Half && leaves(scale, SMALL_CHROMA_SPARE) { Chroma::Small } else { Chroma::Large };
+    Reading { scale, refinement, chroma }
 }
 
 /// The refusal of work that needs more memory than allowed.

@@ -114,7 +114,7 @@ pub fn run(plan: &Plan, source: &[u8], context: &Context<'_>, publish: &mut dyn 
     charge.hold(source_bytes + plan.decoded.bytes() + codec::decode_working_bytes(&plan.probe), "decode")?;
 
     let started = Instant::now();
-    let codec::Decoded { pixels, to_srgb } = codec::decode(&plan.probe, source, limits, plan.scale)?;
+    let codec::Decoded { pixels, to_srgb } = codec::decode(&plan.probe, source, limits, plan.reading)?;
     let decode = started.elapsed();
 
     let mut work = Work { charge, context, to_srgb: to_srgb.as_ref() };

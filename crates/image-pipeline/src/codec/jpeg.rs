@@ -4,7 +4,7 @@
 //! end-of-image marker behind its first scan. CMYK and YCCK become RGB by the plain formula `r = (255 - c) * (255 - k) / 255`, over
 //! samples that Adobe's programs write inverted; their profiles are not applied.
 
-use super::{DECODE, Decoded, ENCODE, Scale, decode_working_bytes, disagreement, icc::ToSrgb};
+use super::{DECODE, Decoded, ENCODE, Reading, decode_working_bytes, disagreement, icc::ToSrgb};
 use crate::{
     error::{Error, ErrorKind},
     pixels::{Layout, Pixels},
@@ -19,7 +19,7 @@ const MAX_SCANS: u32 = 100;
 pub(super) const FULL_CHROMA_QUALITY: u8 = 90;
 
 /// Decodes to RGB, whole or at a half, a quarter or an eighth, reading only what that needs.
-pub(super) fn decode(probe: &Probe, source: &[u8], scale: Scale) -> Result<Decoded, Error> {
+pub(super) fn decode(probe: &Probe, source: &[u8], reading: Reading) -> Result<Decoded, Error> {
     if !has_end(source) {
         return Err(truncated());
     }
@@ -29,8 +29,8 @@ pub(super) fn decode(probe: &Probe, source: &[u8], scale: Scale) -> Result<Decod
         max_scans: MAX_SCANS,
         ..jpeg_shrink::Limits::default()
     };
-    // Where less than the whole is decoded, a resize by more than two follows.
-    let options = jpeg_shrink::Options { limits, chroma: jpeg_shrink::Chroma::Small, ..jpeg_shrink::Options::new(scale) };
+    let Reading { scale, refinement, chroma } = reading;
+    let options = jpeg_shrink::Options { limits, refinement, chroma, ..jpeg_shrink::Options::new(scale) };
     let mut decoder = jpeg_shrink::Decoder::new(source, options).map_err(not_decoded)?;
     if (decoder.header().width_px, decoder.header().height_px) != (probe.width_px, probe.height_px) {
         return Err(disagreement(Format::Jpeg));

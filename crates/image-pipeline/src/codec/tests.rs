@@ -10,7 +10,7 @@ use std::io::Cursor;
 fn read(bytes: &[u8]) -> Result<Decoded, Error> {
     let limits = Limits { max_pixels: 4_000_000, max_memory_bytes: 64 << 20, ..Limits::default() };
     let probe = crate::probe::probe(&mut Cursor::new(bytes), &limits)?;
-    decode(&probe, bytes, &limits, Scale::Full)
+    decode(&probe, bytes, &limits, Reading::WHOLE)
 }
 
 /// Soft gradients with a disc: something every codec can hold on to, with an edge.
@@ -216,7 +216,7 @@ fn jpegs_of_one_and_four_channels() {
         let [r, g, b] = *found.bytes.first_chunk::<3>().unwrap();
         assert!(r.abs_diff(127) <= 4 && g.abs_diff(127) <= 4 && b <= 4, "{colour:?}: {r} {g} {b}");
         let probe = crate::probe::probe(&mut Cursor::new(&ink), &Limits::default()).unwrap();
-        let small = decode(&probe, &ink, &Limits::default(), Scale::Quarter).unwrap().pixels;
+        let small = decode(&probe, &ink, &Limits::default(), Reading { scale: Scale::Quarter, ..Reading::WHOLE }).unwrap().pixels;
         assert_eq!((small.width_px, small.height_px, &small.bytes[..3]), (8, 8, &found.bytes[..3]), "{colour:?}");
     }
 }

@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::{
-    codec::tests::{corpus, picture_of},
+    codec::{
+        Chroma, Reading, Refinement,
+        tests::{corpus, picture_of},
+    },
     pixels::Layout,
     plan::plan,
-    probe::{Orientation, probe},
+    probe::{Orientation, Probe, probe},
     spec::{Presets, Spec},
 };
 use image::imageops::FilterType;
@@ -174,7 +177,7 @@ fn a_jpeg_decoded_small_becomes_the_same_picture() {
             let reference = png(&upright);
             for (texts, divisor) in [
                 (&["rs:fit:40:40/f:png"][..], 8),
-                (&["rs:fit:80:80/f:png"], 4),
+                (&["rs:fit:105:105/f:png"], 4),
                 (&["rs:fit:170:170/f:png", "rs:fit:30:30/f:png"], 2),
                 (&["rs:fill:30:15/g:soea/f:png"], 8),
                 (&["rs:fill:15:35/g:no/f:png"], 8),
@@ -195,6 +198,31 @@ fn a_jpeg_decoded_small_becomes_the_same_picture() {
             }
         }
     }
+}
+
+#[test]
+fn how_much_of_a_jpeg_is_read_follows_from_what_is_wanted() {
+    let jpeg = turned_jpeg(&picture_of(40, 30, Layout::Rgb8), Orientation::Upright);
+    let found = probe(&mut Cursor::new(&jpeg), &Limits::default()).unwrap();
+    let reading = |progressive: bool, texts: &[&str]| {
+        let found = Probe { width_px: 1600, height_px: 1200, progressive, ..found.clone() };
+        let Reading { scale, refinement, chroma } = plan(&found, &specs(texts), &Limits::default()).unwrap().reading;
+        (scale.eighths(), refinement == Refinement::Read, chroma == Chroma::Large)
+    };
+    // Left to the resize: 2.2, 1.54, 1.25 at 1/8; 2.05, 1.6 at 1/2.
+    assert_eq!(reading(false, &["rs:fit:90:90"]), (1, true, true));
+    assert_eq!(reading(false, &["rs:fit:130:130"]), (1, true, true));
+    assert_eq!(reading(false, &["rs:fit:160:160"]), (2, false, true));
+    assert_eq!(reading(false, &["rs:fit:500:500"]), (4, true, true));
+    assert_eq!(reading(true, &["rs:fit:90:90"]), (1, true, true));
+    assert_eq!(reading(true, &["rs:fit:130:130"]), (2, false, true));
+    assert_eq!(reading(true, &["rs:fit:390:390"]), (4, true, false));
+    assert_eq!(reading(true, &["rs:fit:250:250"]), (4, true, false));
+    assert_eq!(reading(true, &["rs:fit:500:500"]), (4, true, true));
+    assert_eq!(reading(true, &["rs:fit:600:600"]), (8, true, true));
+    // The one that wants most decides.
+    assert_eq!(reading(false, &["rs:fit:90:90", "rs:fit:500:500"]), (4, true, true));
+    assert_eq!(reading(false, &["rs:fit:90:90", "w:1600"]), (8, true, true));
 }
 
 #[test]
@@ -247,8 +275,8 @@ fn the_plan_says_what_it_will_do() {
     let found = probe(&mut Cursor::new(&source), &Limits::default()).unwrap();
     let plan = plan(&found, &specs(&["rs:fit:50:50/bl:2/f:webp"]), &Limits::default()).unwrap();
     let text = plan.to_string();
-    // Eight times less is wanted: a half is decoded, and four times less is left to the resize; a quarter would leave too little.
-    assert!(text.starts_with("decode jpeg 200x100 to rgb\nvariant 0: resize 200"), "{text}");
+    // Eight times less is wanted: a quarter is decoded, and two times less is left to the resize; an eighth would leave nothing.
+    assert!(text.starts_with("decode jpeg 100x50 to rgb\nvariant 0: resize 100"), "{text}");
     assert!(text.contains("to 50x25, orient 6, blur 2, encode webp quality 80: 25x50\n"), "{text}");
     assert_eq!((plan.result_size(0), plan.variant_count()), ((25, 50), 1));
     let empty = super::super::plan::plan(&found, &[], &Limits::default()).unwrap();
