@@ -9,7 +9,7 @@ use crate::{
     chance::by_chance,
     corpus::checksum,
     writer::{Codes, Manner, Sign, jpeg, quantisers},
-    writings::{FACTORS, against_twin, plainly},
+    writings::{FACTORS, against_twin, plainly, take_apart},
 };
 use jpeg_shrink::Options;
 
@@ -23,7 +23,7 @@ fn pictures() -> Vec<(String, Vec<u8>)> {
         let plain = plainly(factors);
         let mut progressive = Manner::progressive(parts, 0b10_0000_1010);
         if plain.scans.len() > 1 {
-            progressive.take_apart();
+            take_apart(&mut progressive);
         }
         let manners = [
             ("plain", (97, 75), plain.clone()),

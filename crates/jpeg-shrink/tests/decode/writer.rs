@@ -112,12 +112,6 @@ impl Manner {
     pub(crate) fn progressive(parts: usize, choice: u32) -> Self {
         Self { progressive: true, scans: script(parts, choice), ..Self::apart(parts) }
     }
-
-    /// Every scan split into scans of one component: for factors that have too many blocks for an MCU.
-    pub(crate) fn take_apart(&mut self) {
-        let alone = |scan: &Scan, part: usize| Scan { parts: vec![part], ..scan.clone() };
-        self.scans = self.scans.iter().flat_map(|scan| scan.parts.iter().map(move |&part| alone(scan, part))).collect();
-    }
 }
 
 fn whole(parts: Vec<usize>) -> Scan {

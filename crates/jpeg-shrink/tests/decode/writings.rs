@@ -42,6 +42,12 @@ pub(crate) fn plainly(factors: Factors) -> Manner {
     if blocks <= 10 { Manner::plain(factors.len()) } else { Manner::apart(factors.len()) }
 }
 
+/// Every scan split into scans of one component: for factors that have too many blocks for an MCU.
+pub(crate) fn take_apart(manner: &mut Manner) {
+    let alone = |scan: &Scan, part: usize| Scan { parts: vec![part], ..scan.clone() };
+    manner.scans = manner.scans.iter().flat_map(|scan| scan.parts.iter().map(move |&part| alone(scan, part))).collect();
+}
+
 fn at_all_scales(file: &[u8]) -> [Vec<u8>; 4] {
     with_chroma(file, Chroma::Large)
 }
@@ -92,7 +98,7 @@ fn all_factors_agree_with_the_twin_in_every_manner() {
             for choice in [0, 0b0_1010_1111, 0b1_1000_0101, 0x7ff, 0x1234] {
                 let mut manner = Manner::progressive(parts, choice);
                 if plain.scans.len() > 1 {
-                    manner.take_apart();
+                    take_apart(&mut manner);
                 }
                 manners.extend([Manner { restart: 2, codes: Codes::Steep, ..manner.clone() }, manner]);
             }
@@ -130,7 +136,7 @@ proptest! {
         let plain = plainly(factors);
         let mut manner = Manner::progressive(factors.len(), choice);
         if plain.scans.len() > 1 {
-            manner.take_apart();
+            take_apart(&mut manner);
         }
         manner.restart = restart;
         manner.codes = if steep { Codes::Steep } else { Codes::Flat };
