@@ -268,8 +268,9 @@ fn reading_for(variants: &[Variant], progressive: bool) -> Reading {
     let spare = |scale| if progressive && scale != Scale::Half { PROGRESSIVE_SPARE } else { SPARE };
     let smallest = [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(|scale| leaves(*scale, spare(*scale)));
     let Some(scale) = smallest.filter(|_| !variants.is_empty()) else { return Reading::WHOLE };
-    // A progressive file's refinements are most of its bytes. At 1/4 leaving them out shows little; at 1/2 it would cost up to 6 points.
-    let refinement = if scale == Scale::Quarter { Refinement::LeaveOut } else { Refinement::Read };
+    // A progressive file's refinements are most of its bytes. At 1/8 only chroma has any, at 1/4 leaving them out shows little; at 1/2 it
+    // would cost up to 6 points.
+    let refinement = if scale <= Scale::Quarter { Refinement::LeaveOut } else { Refinement::Read };
     let chroma = if scale == Scale::Half && leaves(scale, SMALL_CHROMA_SPARE) { Chroma::Small } else { Chroma::Large };
     Reading { scale, refinement, chroma }
 }
