@@ -23,4 +23,4 @@ pub use run::{Context, Encoded, RunReport, VariantOutcome, run};
 pub use spec::*;
 
 /// Part of every variant's identity: raised when the same input and spec would give other bytes than before.
-pub const PIPELINE_VERSION: u32 = 1;
+pub const PIPELINE_VERSION: u32 = 2;
