@@ -30,13 +30,7 @@ fn colours(inks: &[u8]) -> Vec<u8> {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, input, divisor, other] = arguments.as_slice() else { return Err("usage: against in.jpg 1|2|4|8 other.pnm".into()) };
-    let scale = match divisor.as_str() {
-        "1" => Scale::Full,
-        "2" => Scale::Half,
-        "4" => Scale::Quarter,
-        "8" => Scale::Eighth,
-        _ => return Err("the divisor is 1, 2, 4 or 8".into()),
-    };
+    let scale = divisor.parse().ok().and_then(Scale::one_in).ok_or("the divisor is 1, 2, 4 or 8")?;
     let bytes = fs::read(input)?;
     let mut pixels = Vec::new();
     let mut told = Vec::new();

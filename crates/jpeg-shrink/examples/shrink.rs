@@ -9,13 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [_, input, divisor, output, rest @ ..] = arguments.as_slice() else {
         return Err("usage: shrink in.jpg 1|2|4|8 out.pnm [runs] [coarse]".into());
     };
-    let scale = match divisor.as_str() {
-        "1" => Scale::Full,
-        "2" => Scale::Half,
-        "4" => Scale::Quarter,
-        "8" => Scale::Eighth,
-        _ => return Err("the divisor is 1, 2, 4 or 8".into()),
-    };
+    let scale = divisor.parse().ok().and_then(Scale::one_in).ok_or("the divisor is 1, 2, 4 or 8")?;
     let bytes = fs::read(input)?;
     let runs: u32 = rest.first().map_or(Ok(1), |runs| runs.parse())?;
     let mut options = Options::new(scale);

@@ -31,7 +31,7 @@ impl<'a> Decoder<'a> {
     /// of its part alone. One part where that cannot be: only files with restart markers at the beginnings of rows of MCUs (the
     /// restart interval and the number of MCUs in a row divide each other, or nearly so) can be entered anywhere but at their start.
     ///
-    /// To be called before rows are read; afterwards the decoder is returned as it is.
+    /// Each part keeps within the limits by itself. To be called before rows are read; afterwards the decoder is returned as it is.
     ///
     /// ```
     /// # fn decode(jpeg: &[u8]) -> Result<Vec<u8>, jpeg_shrink::Error> {

@@ -31,9 +31,8 @@ const LOOK_BITS: u32 = 12;
 /// Tables: two for each of four components, a power of two.
 const TABLES: usize = 8;
 
-/// Bits the first of a group's four entries may consume, and each of the others: of the 57 bits a load leaves, 16 + 2 * 14 + 12.
-const FIRST_MAX: u32 = 22;
-const NEXT_MAX: u32 = 22;
+/// Bits one entry may consume: two, and the bits the third is found by, fit the 57 that a load leaves.
+const ENTRY_MAX: u32 = 22;
 
 /// A block's end, as an index in the counter.
 const END: u32 = 64 << 8;
@@ -48,7 +47,7 @@ const MEMBERS: usize = 16;
 const GIVE_UP: u32 = 12;
 
 /// Bits a group takes at most.
-const GROUP_BITS: u32 = 57;
+const GROUP_BITS: u32 = 3 * ENTRY_MAX;
 
 type Notes = [u32; NOTES];
 
@@ -79,8 +78,8 @@ impl Steps {
             let [with_dc, ac_alone] = tables.as_chunks_mut::<2>().0.get_mut(pair)?;
             if known.is_none() {
                 pairs.push((dc, ac));
-                Skip::fill(with_dc, Some(dc), ac, FIRST_MAX, true);
-                Skip::fill(ac_alone, None, ac, NEXT_MAX, true);
+                Skip::fill(with_dc, Some(dc), ac, ENTRY_MAX, true);
+                Skip::fill(ac_alone, None, ac, ENTRY_MAX, true);
             }
             let (with_dc, ac_alone) = (2 * pair as u8, 2 * pair as u8 + 1);
             (tables_of[2 * place], tables_of[2 * place + 1]) = ([with_dc, ac_alone], [ac_alone, ac_alone]);
@@ -286,11 +285,7 @@ impl Ahead {
     }
 }
 
-/// Follows all lanes, a group of four look-ups each in turns, until one rests or meets what its tables do not hold; returns which did,
-/// a bit each. Those are left before that group.
-///
-/// There is no branch in it that is taken but for trouble, which is rare: what lanes share is the time that each look-up waits for the
-/// one before it, and a branch taken wrongly would take that from all of them.
+/// Arguments of [`follow`].
 struct Follow<'a, 'n, const N: usize> {
     steps: &'a Steps,
     window: &'a Window,
@@ -307,6 +302,11 @@ impl<const N: usize> simd::Work for Follow<'_, '_, N> {
     }
 }
 
+/// Follows all lanes, a group of three look-ups each in turns, until one rests or meets what its tables do not hold; returns which did,
+/// a bit each. Those are left before that group.
+///
+/// There is no branch in it that is taken but for trouble, which is rare: what lanes share is the time that each look-up waits for the
+/// one before it, and a branch taken wrongly would take that from all of them.
 #[inline(always)]
 fn follow<const N: usize>(steps: &Steps, window: &Window, lanes: &mut [Lane; N], notes: &mut [&mut Notes; N]) -> u32 {
     let mut states =
@@ -353,7 +353,7 @@ struct State {
 }
 
 impl State {
-    /// Four look-ups; `true` and unchanged where they met trouble.
+    /// Three look-ups; `true` and unchanged where they met trouble.
     #[inline(always)]
     fn group(&mut self, steps: &Steps, window: &Window, notes: &mut Notes) -> bool {
         let word = word_at(window, self.at);
@@ -370,7 +370,7 @@ impl State {
             return true;
         }
         let ended = reached >> 15;
-        self.at += reached & 63;
+        self.at += reached & 255;
         self.index = reached & 0x3f00 & ended.wrapping_sub(1);
         self.key = u32::from(steps.next_key[((self.key & !1) | ended) as usize & (2 * MEMBERS - 1)]);
         self.blocks += ended;
@@ -411,4 +411,50 @@ fn singly(steps: &Steps, window: &Window, lane: &mut Lane, notes: &mut Notes) ->
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::HuffmanSpec;
+
+    /// One code of each length, from 1 on; the last is of all ones but for its last bit.
+    fn codes(symbols: &[u8]) -> Huffman {
+        let mut counts = [0; 16];
+        counts[..symbols.len()].fill(1);
+        Huffman::new(&HuffmanSpec { counts, symbols: symbols.to_vec(), at: 0 }).unwrap()
+    }
+
+    /// Three entries of 22 bits are more than the 64 of a word.
+    #[test]
+    fn the_longest_entries_are_counted_whole() {
+        let (dc, ac) = (codes(&[0]), codes(&[0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x11, 0x0a]));
+        // Blocks of 63 coefficients, a code of 12 bits and 10 extra bits each, without an end code.
+        const BLOCK_BITS: usize = 1 + 63 * 22;
+        let mut window: Box<Window> = vec![0; 8 + crate::entropy::WINDOW_BYTES].into_boxed_slice().try_into().unwrap();
+        let (mut at, mut state) = (0, 0x1234_5678_u32);
+        let limit = 8 * (window.len() - 64);
+        while at + BLOCK_BITS < limit {
+            at += 1;
+            for _ in 0..63 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let symbol = 0b1111_1111_1110 << 10 | (state >> 22);
+                for bit in (0..22).rev() {
+                    window[at / 8] |= ((symbol >> bit & 1) as u8) << (7 - at % 8);
+                    at += 1;
+                }
+            }
+        }
+        let steps = Steps::new(&[(&dc, &ac)]).unwrap();
+        let mut ahead = Ahead::new(&steps);
+        ahead.look(&steps, &window, 0, at as u32, BLOCK_BITS as u32);
+        let mut found = 0;
+        while !ahead.is_empty() {
+            for &start in ahead.take(100) {
+                assert_eq!(start as usize, found * BLOCK_BITS);
+                found += 1;
+            }
+        }
+        assert!(found > 150, "{found}");
+    }
 }

@@ -29,6 +29,12 @@ impl Scale {
         }
     }
 
+    /// One part in `divisor`: 1, 2, 4 or 8; `None` for any other.
+    #[must_use]
+    pub fn one_in(divisor: u32) -> Option<Self> {
+        [Self::Full, Self::Half, Self::Quarter, Self::Eighth].into_iter().find(|scale| 8 / scale.eighths() == divisor)
+    }
+
     /// A length of `full_px` pixels at this scale, as the decoder rounds it.
     #[must_use]
     pub fn of(self, full_px: u32) -> u32 {

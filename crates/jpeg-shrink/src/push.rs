@@ -1,7 +1,7 @@
 //! The decoder of a file that comes in pieces.
 //!
 //! Where all of a block is in one scan (nearly every photo that is not progressive), rows come as soon as their bytes are there, and
-//! bytes that were read are let go: what is held is the header, or less than the last piece and a window of 128 KiB. All other files are
+//! bytes that were read are let go: what is held is the header, or at most twice what is not yet read of the last piece, and a window of 128 KiB. All other files are
 //! held until their end, within [`Limits::max_memory_bytes`](crate::Limits::max_memory_bytes).
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     picture::Picture,
 };
 
-/// Bytes that were read are let go when they are as many as this.
+/// Bytes that were read are let go when they are as many as this, and half of what is held.
 const LET_GO_BYTES: usize = 64 << 10;
 
 /// Decodes one picture whose bytes come in pieces.
@@ -142,7 +142,8 @@ impl PushDecoder {
         let Some(picture) = &mut self.picture else { return Ok(0) };
         let rows = picture.read_rows(input, out)?;
         let read = picture.needed_from().saturating_sub(self.base).min(self.held.len());
-        if read >= LET_GO_BYTES || read == self.held.len() {
+        // What is kept moves to the front: only when it is no more than what goes, or a long piece would be moved again and again.
+        if read >= LET_GO_BYTES && 2 * read >= self.held.len() || read == self.held.len() {
             self.held.drain(..read);
             self.base += read;
         }
