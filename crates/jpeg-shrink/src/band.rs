@@ -57,6 +57,19 @@ impl Band<'_> {
         (1 << exponent) - 1 + bits.take(exponent)
     }
 
+    /// Blocks, of the next `most`, of which there is nothing to read within a run; they are passed. `masks` are theirs in a refinement.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, most: usize, masks: Option<&[u64]>) -> usize {
+        let most = most.min(self.run as usize);
+        let band = from(self.first) & !from(self.last + 1);
+        let passed = match masks {
+            None => most,
+            Some(masks) => masks.iter().take(most).take_while(|&mask| mask & band == 0).count(),
+        };
+        self.run -= passed as u32;
+        passed
+    }
+
     /// A block of a first scan; `mask`, where refinements follow, remembers what is not zero.
     #[inline(always)]
     pub(crate) fn first_pass(&mut self, bits: &mut Bits, window: &Window, block: &mut [i16], mask: Option<&mut u64>) -> Result<(), NoCode> {
@@ -110,13 +123,17 @@ impl Band<'_> {
     /// A block of a refinement scan: new coefficients of one bit, and a bit for each that is not zero yet passed on the way.
     #[inline(always)]
     pub(crate) fn refine(&mut self, bits: &mut Bits, window: &Window, block: &mut [i16], mask: &mut u64) -> Result<(), NoCode> {
-        let mut index = self.first;
-        let behind = from(self.last + 1);
-        let mut corrected = 0;
-        if self.run == 0 {
-            while index <= self.last {
+        // What lies ahead in the band: coefficients that were not zero before this scan, and all others.
+        let band = from(self.first) & !from(self.last + 1);
+        let (mut old, mut zeros) = (*mask & band, !*mask & band);
+        let (mut fresh, mut negative, mut corrected) = (0, 0, 0);
+        let done = 'block: {
+            while self.run == 0 && old | zeros != 0 {
                 bits.refill(window);
-                let (length, symbol) = self.ac.find(bits.peek())?;
+                let (length, symbol) = match self.ac.find(bits.peek()) {
+                    Ok(found) => found,
+                    Err(none) => break 'block Err(none),
+                };
                 bits.consume(length);
                 let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
                 if size == 0 && run != 15 {
@@ -124,31 +141,43 @@ impl Band<'_> {
                     self.run = Self::run_of(bits, run) + 1;
                     break;
                 }
-                let fresh = if bits.peek() >> 63 == 1 { 1 << self.low } else { -1 << self.low };
+                let sign = bits.peek() >> 63;
                 bits.consume(u32::from(size != 0));
-                // `run` zeros are passed, and all that is not zero up to the next one.
-                let zeros = !*mask & from(index) & !behind;
-                let end = match zeros.count_ones().checked_sub(run + 1) {
-                    Some(after) => deposit(1 << after, zeros, self.avx2).leading_zeros(),
-                    None => self.last + 1,
+                // `run` zeros are passed, and all that is not zero up to the next one; that one is the lowest bit behind which nothing is.
+                let place = match zeros.count_ones().checked_sub(run + 1) {
+                    Some(after) => deposit(1 << after, zeros, self.avx2),
+                    None => 0,
                 };
-                corrected |= self.corrections(bits, window, *mask & from(index) & !from(end));
-                index = end;
+                let ahead = place.saturating_sub(1);
+                corrected |= self.corrections(bits, window, old & !ahead);
+                (old, zeros) = (old & ahead, zeros & ahead);
                 if size != 0 {
-                    if index > self.last {
-                        return Err(NoCode);
+                    if place == 0 {
+                        break 'block Err(NoCode);
                     }
-                    self.store(block, index, fresh)?;
-                    *mask |= only(index);
+                    fresh |= place;
+                    negative |= place & sign.wrapping_sub(1);
                 }
-                index += 1;
+            }
+            if self.run > 0 {
+                self.run -= 1;
+                bits.refill(window);
+                corrected |= self.corrections(bits, window, old);
+            }
+            Ok(())
+        };
+        *mask |= fresh;
+        fresh &= self.kept.mask;
+        while fresh != 0 {
+            let index = fresh.leading_zeros();
+            fresh ^= only(index);
+            if let Some(place) = block.get_mut(usize::from(self.kept.slots[index as usize & 63])) {
+                *place = if negative & only(index) == 0 { 1 << self.low } else { -1 << self.low };
             }
         }
-        if self.run > 0 {
-            self.run -= 1;
-            corrected |= self.corrections(bits, window, *mask & from(index) & !behind);
-        }
+        done?;
         let bit = 1i16 << self.low;
+        corrected &= self.kept.mask;
         while corrected != 0 {
             let index = corrected.leading_zeros();
             corrected ^= only(index);
@@ -161,23 +190,19 @@ impl Band<'_> {
         Ok(())
     }
 
-    /// Reads the correction bits of the coefficients in `passed`; returns those whose bit is set.
+    /// Reads the correction bits of the coefficients in `passed`; returns those whose bit is set. 32 bits or more must be valid.
     #[inline(always)]
     fn corrections(&self, bits: &mut Bits, window: &Window, passed: u64) -> u64 {
         const MOST: u32 = 32;
         let mut count = passed.count_ones();
-        if count == 0 {
-            return 0;
-        }
-        bits.refill(window);
         let mut all = 0;
-        while count > MOST {
-            all = all << MOST | bits.peek() >> (64 - MOST);
+        if count > MOST {
+            all = bits.peek() >> (64 - MOST);
             bits.consume(MOST);
             bits.refill(window);
             count -= MOST;
         }
-        all = all << count | bits.peek() >> (64 - count);
+        all = all << count | (bits.peek() >> 1) >> (63 - count);
         bits.consume(count);
         deposit(all, passed, self.avx2)
     }

@@ -20,25 +20,33 @@ const NONE: u8 = 255;
 /// A block being decoded: kept coefficients in front, and a place for each other slot a byte can name.
 pub(crate) type Scratch = [i16; 256];
 
+/// Indices that three look-ups reach from within a block, where each may be past the end by up to 256; a power of two.
+pub(crate) const SLOTS: usize = 1024;
+
 /// Which coefficients are kept, and where.
 pub(crate) struct Kept {
     /// By zigzag index: place in the kept block, or `NONE`; indices past a block's end have none.
-    pub(crate) slots: [u8; 256],
+    pub(crate) slots: [u8; SLOTS],
     /// The last zigzag index with a place.
     pub(crate) last: u32,
+    /// Which indices have one, 0 at the top bit.
+    pub(crate) mask: u64,
 }
 
 impl Kept {
-    pub(crate) fn new(side: usize) -> Self {
-        let (mut slots, mut last) = ([NONE; 256], 0);
+    /// The lowest `side` in both directions; of four without the three that are highest in both where `rounded`.
+    pub(crate) fn new(side: usize, rounded: bool) -> Self {
+        let highest = if rounded && side == 4 { 4 } else { 14 };
+        let (mut slots, mut last, mut mask) = ([NONE; SLOTS], 0, 0);
         for (index, &natural) in ZIGZAG.iter().enumerate() {
             let (row, column) = (usize::from(natural) / 8, usize::from(natural) % 8);
-            if row < side && column < side {
+            if row < side && column < side && row + column <= highest {
                 slots[index] = (row * side + column) as u8;
                 last = index as u32;
+                mask |= 1 << 63 >> index;
             }
         }
-        Self { slots, last }
+        Self { slots, last, mask }
     }
 
     /// The kept part of a table in zigzag order, in natural order; the rest is 0.

@@ -8,6 +8,7 @@ use crate::{
     input::Input,
     options::{Layout, Options, Outcome},
     picture::Picture,
+    strip::Strip,
 };
 
 /// Decodes one picture, or a part of it.
@@ -74,10 +75,13 @@ impl<'a> Decoder<'a> {
         let mut split = Vec::with_capacity(starts.len());
         for (index, &start) in starts.iter().enumerate() {
             let end = starts.get(index + 1).copied().unwrap_or(strips);
-            // Upsampling looks at the row above, so that decoding begins a strip earlier.
-            let entry = entries.iter().take_while(|entry| entry.0 < start.max(1)).last();
-            let (Some(&entry), Ok(mut part)) = (entry, Self::new(self.input.bytes, self.options)) else { return vec![self] };
-            part.picture.limit(entry, start..end);
+            // Upsampling looks at the row above, so that decoding of rows begins a strip earlier.
+            let above = entries.iter().rfind(|entry| entry.0 < start.max(1));
+            let own = entries.iter().find(|entry| entry.0 == start);
+            let (Some(&above), Some(&own), Ok(mut part)) = (above, own, Self::new(self.input.bytes, self.options)) else {
+                return vec![self];
+            };
+            part.picture.limit(above, own, start..end);
             split.push(part);
         }
         split
@@ -125,6 +129,24 @@ impl<'a> Decoder<'a> {
     /// Broken input; a lenient decoder ends instead, and tells why in [`Self::fault`]. A buffer for less than a row.
     pub fn read_rows(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         self.picture.read_rows(self.input, out)
+    }
+
+    /// Width and height of each component's plane at the scale chosen, in samples, in the header's order; of all parts together. A
+    /// component's own sampling factors and [`Options::chroma`] decide.
+    #[must_use]
+    pub fn plane_sides(&self) -> Vec<(u32, u32)> {
+        self.picture.plane_sides()
+    }
+
+    /// The next strip of all components' planes, as stored: no upsampling, no colour. `None` at the end; a part gives its own strips
+    /// alone. The strip lies in the decoder and is gone with the next call.
+    ///
+    /// Not to be mixed with [`Self::read_rows`]: what was decoded for rows does not come again.
+    ///
+    /// # Errors
+    /// Broken input; a lenient decoder ends instead, and tells why in [`Self::fault`].
+    pub fn read_strip(&mut self) -> Result<Option<Strip<'_>>, Error> {
+        Ok(self.picture.make_strip(self.input)?.then(|| self.picture.strip()))
     }
 
     /// All rows that are left; `out` needs [`Self::output_bytes`]. Rows that could not be read are left as they were.

@@ -15,6 +15,7 @@
 //!   together with their extra bits, and how many coefficients they pass. Both are added to one counter, so that a look-up is a shift,
 //!   a load and an addition. Where a block ends at its 64th coefficient, without an end code, an entry may swallow bits of the
 //!   next block; the counter shows it, and those few symbols are done again singly;
+//! - **what is kept is read two symbols a look-up** where both are seen, with values that need no branch and next to no arithmetic;
 //! - **a scan is read at four places at once**: Huffman codes must be read one after another, and each look-up waits for the one before.
 //!   But codes synchronise themselves: a reader that begins anywhere is soon where a true one would be. So four chains run in turns, and
 //!   where the one before meets a later one, that one was right. What they find is where each block begins; blocks are then decoded
@@ -36,6 +37,9 @@
 //! Chroma stored smaller than luma gets a larger inverse transform where that makes it luma's size (4:2:0 at 1/8 to 1/2), else is
 //! upsampled: by the triangle filter from 1/4 on up, by repetition at 1/8 and for uncommon factors. [`Chroma::Small`] saves the larger
 //! transform, and the coefficients it needs, for pictures that are to be made smaller still; it upsamples by the triangle at 1/8, too.
+//!
+//! Or each component's samples as they are, strip by strip, without upsampling, colour or a copy: [`Decoder::read_strip`]. With
+//! [`Chroma::Native`] nothing is decoded there that the file does not hold.
 //!
 //! # Input in pieces, pictures in parts
 //!
@@ -93,10 +97,13 @@ mod rows;
 mod scan;
 mod simd;
 mod stream;
+mod strip;
 mod symbols;
 
 pub use decoder::Decoder;
 pub use error::{Error, ErrorKind};
 pub use header::{Coding, ColourModel, Component, Header, Segment, SegmentKind, probe};
-pub use options::{Chroma, Layout, Limits, Options, Outcome, Refinement, Scale};
+pub use options::{Chroma, Corners, Layout, Limits, Options, Outcome, Refinement, Scale};
 pub use push::PushDecoder;
+pub use rows::ycbcr_to_rgb;
+pub use strip::{Samples, Strip};

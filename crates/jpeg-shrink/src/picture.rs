@@ -16,6 +16,7 @@ use crate::{
     rows,
     scan::{Ready, members, read_alone, read_together},
     stream::Stream,
+    strip::Strip,
 };
 
 /// Where samples come from.
@@ -26,6 +27,9 @@ enum Mode {
     Waiting { collected: bool },
 }
 
+/// A strip at which a reader can begin, where its bytes do, and the restarts before it.
+pub(crate) type Entry = (usize, usize, usize);
+
 /// One picture, or some strips of it, being decoded.
 pub(crate) struct Picture {
     options: Options,
@@ -35,6 +39,8 @@ pub(crate) struct Picture {
     mode: Mode,
     /// The strip that is decoded first.
     first_strip: usize,
+    /// Where a part that is read by strips begins: it has no use for the strip above its own.
+    own_entry: Option<Entry>,
     /// Strips there are; fewer once a lenient decoder met a fault.
     strips: usize,
     /// Turns made: strip `first_strip + turns - 2` is shown, the one behind it filled.
@@ -65,7 +71,10 @@ impl Picture {
             return Err(Error::limit(0, format!("jpeg has {pixels} pixels, limit is {}", options.limits.max_pixels)));
         }
         let geometry = Geometry::new(frame, header.height_px, options.scale.eighths() as usize);
-        let mut planes: Vec<Plane> = frame.components.iter().map(|component| Plane::new(component, &geometry, options.chroma)).collect();
+        let mut planes: Vec<Plane> = {
+            let plane = |component| Plane::new(component, &geometry, options.chroma, options.corners);
+            frame.components.iter().map(plane).collect()
+        };
         let streaming = frame.coding == Coding::Sequential && scan.components.len() == planes.len();
         let blocks: usize = planes.iter().map(Plane::blocks).sum();
         // A block takes two bits at least (a DC and an end code), in a progressive picture one. Scans of one component leave out
@@ -107,6 +116,7 @@ impl Picture {
             planes,
             mode,
             first_strip: 0,
+            own_entry: None,
             strips: geometry.mcus_high,
             turns: 0,
             turned: false,
@@ -157,25 +167,34 @@ impl Picture {
         matches!(self.mode, Mode::Streaming(_))
     }
 
-    /// Strips at which a reader can begin, as `(strip, where its bytes begin, restarts before it)`; none but the first where restart
-    /// markers do not stand at the beginnings of strips.
-    pub(crate) fn entries(&self, input: Input<'_>) -> Vec<(usize, usize, usize)> {
+    /// Strips at which a reader can begin; none but the first where restart markers do not stand at the beginnings of strips.
+    pub(crate) fn entries(&self, input: Input<'_>) -> Vec<Entry> {
         match &self.mode {
             Mode::Streaming(stream) => stream.entries(input, self.geometry.mcus_wide, self.geometry.mcus_high),
             Mode::Waiting { .. } => Vec::new(),
         }
     }
 
-    /// Makes an unread picture one of some strips: decoding begins at an entry, rows come from those of `strips`.
-    pub(crate) fn limit(&mut self, entry: (usize, usize, usize), strips: Range<usize>) {
-        let (strip, at, restarts) = entry;
+    /// Makes an unread picture one of some strips: decoding of rows begins at the entry `above` (upsampling looks at the row above),
+    /// that of strips at their `own`; both come from those of `strips`.
+    pub(crate) fn limit(&mut self, above: Entry, own: Entry, strips: Range<usize>) {
+        self.enter(above);
+        self.own_entry = Some(own);
+        let strip_rows = self.geometry.strip_rows();
+        self.rows = (strips.start * strip_rows).min(self.geometry.height)..(strips.end * strip_rows).min(self.geometry.height);
+        self.next_row = self.rows.start;
+    }
+
+    fn enter(&mut self, (strip, at, restarts): Entry) {
         if let Mode::Streaming(stream) = &mut self.mode {
             stream.enter(at, restarts);
         }
-        let strip_rows = self.geometry.strip_rows();
         self.first_strip = strip;
-        self.rows = (strips.start * strip_rows).min(self.geometry.height)..(strips.end * strip_rows).min(self.geometry.height);
-        self.next_row = self.rows.start;
+    }
+
+    /// Width and height of each component's plane, of all parts together.
+    pub(crate) fn plane_sides(&self) -> Vec<(u32, u32)> {
+        self.planes.iter().map(|plane| (plane.real_width as u32, plane.real_height as u32)).collect()
     }
 
     /// Offset of the first byte of the file that is still needed.
@@ -210,6 +229,55 @@ impl Picture {
         Ok(rows)
     }
 
+    /// Decodes the next strip, for [`Self::strip`]; `false` where there is none, or none yet.
+    pub(crate) fn make_strip(&mut self, input: Input<'_>) -> Result<bool, Error> {
+        if let (Some(fault), false) = (&self.fault, self.options.lenient) {
+            return Err(fault.clone());
+        }
+        if self.is_done() {
+            return Ok(false);
+        }
+        if let (true, Some(own)) = (self.is_unread(), self.own_entry.take()) {
+            self.enter(own);
+        }
+        match self.fill_next(input) {
+            Ok(()) => {}
+            Err(Pause::Starved) => return Ok(false),
+            Err(Pause::Fault(fault)) => return Err(fault),
+        }
+        self.next_row = ((self.first_strip + self.turns) * self.geometry.strip_rows()).min(self.rows.end);
+        Ok(self.first_strip + self.turns <= self.strips)
+    }
+
+    /// The strip that [`Self::make_strip`] decoded.
+    pub(crate) fn strip(&self) -> Strip<'_> {
+        Strip::new(&self.planes, (self.first_strip + self.turns).saturating_sub(1))
+    }
+
+    /// Decodes the strip that comes next, if there is one, and counts it. A fault makes a lenient picture end before it.
+    fn fill_next(&mut self, input: Input<'_>) -> Result<(), Pause> {
+        let filling = self.first_strip + self.turns;
+        if filling < self.strips {
+            match self.fill_strip(input, filling) {
+                Ok(()) => {}
+                Err(Pause::Starved) => return Err(Pause::Starved),
+                Err(Pause::Fault(fault)) => {
+                    self.fault = Some(fault.clone());
+                    if !self.options.lenient {
+                        return Err(fault.into());
+                    }
+                    self.strips = filling;
+                    for plane in &mut self.planes {
+                        plane.real_height = plane.real_height.min(self.strips * plane.strip_rows);
+                    }
+                }
+            }
+        }
+        self.turned = false;
+        self.turns += 1;
+        Ok(())
+    }
+
     /// Sees to it that the strip of `next_row` is shown; `false` at the end.
     fn make_row(&mut self, input: Input<'_>) -> Result<bool, Pause> {
         let strip = self.next_row / self.geometry.strip_rows();
@@ -223,25 +291,7 @@ impl Picture {
                 }
                 self.turned = true;
             }
-            let filling = self.first_strip + self.turns;
-            if filling < self.strips {
-                match self.fill_strip(input, filling) {
-                    Ok(()) => {}
-                    Err(Pause::Starved) => return Err(Pause::Starved),
-                    Err(Pause::Fault(fault)) => {
-                        self.fault = Some(fault.clone());
-                        if !self.options.lenient {
-                            return Err(fault.into());
-                        }
-                        self.strips = filling;
-                        for plane in &mut self.planes {
-                            plane.real_height = plane.real_height.min(self.strips * plane.strip_rows);
-                        }
-                    }
-                }
-            }
-            self.turned = false;
-            self.turns += 1;
+            self.fill_next(input)?;
         }
         Ok(strip < self.strips)
     }
@@ -377,7 +427,15 @@ impl Picture {
 
     /// Which scans touch kept coefficients, or tell what a refinement of them needs to be read.
     fn wanted(&self, scans: &[(Scan, usize)]) -> Vec<bool> {
-        let left_out = |scan: &Scan| scan.high > 0 && scan.first > 0 && self.options.refinement == Refinement::LeaveOut;
+        let left_out = |scan: &Scan| {
+            let is_lowest_of_luma = scan.low == 0 && scan.components[0].index == 0;
+            let unwanted = match self.options.refinement {
+                Refinement::Read => false,
+                Refinement::LeaveOutLowest => is_lowest_of_luma,
+                Refinement::LeaveOut => true,
+            };
+            unwanted && scan.high > 0 && scan.first > 0
+        };
         let mut reach: Vec<u32> = self.planes.iter().map(|plane| plane.kept.last).collect();
         for (index, reach) in reach.iter_mut().enumerate() {
             loop {
@@ -456,96 +514,4 @@ fn latch(plane: &mut Plane, number: u8, tables: &Tables, at: usize) -> Result<()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::options::Scale;
-    use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-    use proptest::prelude::*;
-    use std::sync::LazyLock;
-
-    /// Some windows of entropy-coded data each, from smooth (few bits a block) to noise, with one and two pairs of tables.
-    static PICTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        let mut pictures = Vec::new();
-        for (sampling, colour, noise, quality, side) in [
-            (SamplingFactor::F_1_1, ColorType::Rgb, 40, 95, 700),
-            (SamplingFactor::F_2_2, ColorType::Rgb, 60, 98, 900),
-            (SamplingFactor::F_2_1, ColorType::Rgb, 9, 85, 1700),
-            (SamplingFactor::F_1_1, ColorType::Luma, 90, 90, 900),
-            (SamplingFactor::F_1_1, ColorType::Luma, 2, 60, 3000),
-        ] {
-            let channels = if colour == ColorType::Luma { 1 } else { 3 };
-            let mut state = 0x1234_5678_u32;
-            let pixels: Vec<u8> = (0..side * side * channels)
-                .map(|at| {
-                    state ^= state << 13;
-                    state ^= state >> 17;
-                    state ^= state << 5;
-                    let (x, y) = (at / channels % side, at / channels / side);
-                    let wave = 60.0 * (x as f32 / 40.0).sin() * (y as f32 / 55.0 + (at % channels) as f32).cos();
-                    (120.0 + wave + (state % noise) as f32) as u8
-                })
-                .collect();
-            for optimised in [false, true] {
-                let mut out = Vec::new();
-                let mut encoder = Encoder::new(&mut out, quality);
-                encoder.set_sampling_factor(sampling);
-                encoder.set_optimized_huffman_tables(optimised);
-                encoder.encode(&pixels, side as u16, side as u16, colour).unwrap();
-                assert!(out.len() > 150 << 10, "{sampling:?} {colour:?}: {} bytes", out.len());
-                pictures.push(out);
-            }
-        }
-        pictures
-    });
-
-    /// Rows, and the fault.
-    fn decoded(bytes: &[u8], options: Options, serial: bool) -> (Vec<u8>, Option<Error>) {
-        let input = Input::whole(bytes);
-        let mut picture = Picture::new(input, options).unwrap();
-        if let (Mode::Streaming(stream), true) = (&mut picture.mode, serial) {
-            stream.read_serially();
-        }
-        let mut pixels = vec![0; picture.row_bytes() * picture.row_count()];
-        let fault = picture.read_rows(input, &mut pixels).err().or_else(|| picture.fault().cloned());
-        (pixels, fault)
-    }
-
-    #[test]
-    fn looking_ahead_changes_nothing() {
-        for (index, bytes) in PICTURES.iter().enumerate() {
-            for scale in [Scale::Eighth, Scale::Quarter, Scale::Half] {
-                let (got, fault) = decoded(bytes, Options::new(scale), false);
-                assert_eq!(fault, None);
-                assert!(got == decoded(bytes, Options::new(scale), true).0, "picture {index} {scale:?}");
-            }
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(60))]
-
-        #[test]
-        fn nor_does_it_in_what_is_broken(
-            picture in 0usize..10,
-            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-            cut in prop::option::of(any::<prop::sample::Index>()),
-            lenient in any::<bool>(),
-            quarter in any::<bool>(),
-        ) {
-            let mut bytes = PICTURES[picture].clone();
-            // The header stays as it is.
-            for (at, value) in flips {
-                let at = 1000 + at.index(bytes.len() - 1000);
-                bytes[at] ^= value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(bytes.len() / 2 + cut.index(bytes.len() / 2));
-            }
-            let options = Options { lenient, ..Options::new(if quarter { Scale::Quarter } else { Scale::Eighth }) };
-            let (got, fault) = decoded(&bytes, options, false);
-            let (want, serial_fault) = decoded(&bytes, options, true);
-            prop_assert_eq!(fault, serial_fault);
-            prop_assert!(got == want);
-        }
-    }
-}
+mod tests;

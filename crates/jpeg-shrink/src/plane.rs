@@ -7,9 +7,10 @@ use crate::{
     block::Kept,
     header::{Component, Frame},
     idct,
-    options::Chroma,
+    options::{Chroma, Corners},
     rows::Upsampling,
     simd::{self, Avx2},
+    strip::Samples,
 };
 
 /// What all components share.
@@ -71,7 +72,7 @@ pub(crate) struct Plane {
     /// Rows of a strip.
     pub(crate) strip_rows: usize,
     /// Samples that belong to the picture.
-    real_width: usize,
+    pub(crate) real_width: usize,
     pub(crate) real_height: usize,
     pub(crate) upsampling: Upsampling,
     /// The strip being filled, the one being shown, and the last row of the one before that.
@@ -85,17 +86,17 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(component: &Component, geometry: &Geometry, chroma: Chroma) -> Self {
+    pub(crate) fn new(component: &Component, geometry: &Geometry, chroma: Chroma, corners: Corners) -> Self {
         let (horizontal, vertical) = (usize::from(component.horizontal), usize::from(component.vertical));
         let (across, down) = (geometry.horizontal_max * geometry.side, geometry.vertical_max * geometry.side);
         let mut side = geometry.side;
         let large = chroma == Chroma::Large;
-        let small_enough = |side: usize| across <= 2 * horizontal * side && down <= 2 * vertical * side;
-        while (large || !small_enough(side))
-            && side < 8
-            && across.is_multiple_of(horizontal * side * 2)
-            && down.is_multiple_of(vertical * side * 2)
-        {
+        let large_enough = |side: usize| match chroma {
+            Chroma::Large => false,
+            Chroma::Small => across <= 2 * horizontal * side && down <= 2 * vertical * side,
+            Chroma::Native => true,
+        };
+        while !large_enough(side) && side < 8 && across.is_multiple_of(horizontal * side * 2) && down.is_multiple_of(vertical * side * 2) {
             side *= 2;
         }
         let blocks_wide = geometry.mcus_wide * horizontal;
@@ -115,7 +116,7 @@ impl Plane {
             horizontal,
             vertical,
             side,
-            kept: Kept::new(side),
+            kept: Kept::new(side, corners == Corners::LeaveOut),
             quantisers: None,
             blocks_wide,
             blocks_high: geometry.mcus_high * vertical,
@@ -145,7 +146,8 @@ impl Plane {
 
     pub(crate) fn allocate_strips(&mut self) {
         self.filling = vec![0; self.strip_rows * self.stride];
-        self.showing = self.filling.clone();
+        // Not a copy: where strips are read as they are, its pages are never touched.
+        self.showing = vec![0; self.strip_rows * self.stride];
         self.above = vec![0; self.stride];
     }
 
@@ -168,6 +170,20 @@ impl Plane {
             &self.filling[..]
         };
         &line[..self.real_width]
+    }
+
+    /// The strip that was filled last, `strip` of the picture.
+    pub(crate) fn samples(&self, strip: usize) -> Samples<'_> {
+        let first = strip * self.strip_rows;
+        let rows = self.real_height.saturating_sub(first).min(self.strip_rows);
+        let bytes = if rows == 0 { 0 } else { (rows - 1) * self.stride + self.real_width };
+        Samples {
+            bytes: &self.filling[..bytes],
+            stride: self.stride,
+            width_px: self.real_width as u32,
+            height_px: rows as u32,
+            first_row: first as u32,
+        }
     }
 
     /// Turns a strip's waiting coefficients into samples.

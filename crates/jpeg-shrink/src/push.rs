@@ -10,6 +10,7 @@ use crate::{
     input::Input,
     options::{Layout, Options},
     picture::Picture,
+    strip::Strip,
 };
 
 /// Bytes that were read are let go when they are as many as this, and half of what is held.
@@ -141,13 +142,39 @@ impl PushDecoder {
         let input = Input { bytes: &self.held, base: self.base, complete: self.complete };
         let Some(picture) = &mut self.picture else { return Ok(0) };
         let rows = picture.read_rows(input, out)?;
+        self.let_go();
+        Ok(rows)
+    }
+
+    /// Width and height of each component's plane, once they are known; none before. As
+    /// [`Decoder::plane_sides`](crate::Decoder::plane_sides).
+    #[must_use]
+    pub fn plane_sides(&self) -> Vec<(u32, u32)> {
+        self.picture.as_ref().map(Picture::plane_sides).unwrap_or_default()
+    }
+
+    /// The next strip of all components' planes; `None` where more input is needed, or at the end ([`Self::is_done`]). As
+    /// [`Decoder::read_strip`](crate::Decoder::read_strip).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_strip(&mut self) -> Result<Option<Strip<'_>>, Error> {
+        let input = Input { bytes: &self.held, base: self.base, complete: self.complete };
+        let Some(picture) = &mut self.picture else { return Ok(None) };
+        let made = picture.make_strip(input)?;
+        self.let_go();
+        Ok(self.picture.as_ref().filter(|_| made).map(Picture::strip))
+    }
+
+    /// Lets go of bytes that were read.
+    fn let_go(&mut self) {
+        let Some(picture) = &self.picture else { return };
         let read = picture.needed_from().saturating_sub(self.base).min(self.held.len());
         // What is kept moves to the front: only when it is no more than what goes, or a long piece would be moved again and again.
         if read >= LET_GO_BYTES && 2 * read >= self.held.len() || read == self.held.len() {
             self.held.drain(..read);
             self.base += read;
         }
-        Ok(rows)
     }
 
     /// Whether all rows were read, or a lenient decoder has no more.

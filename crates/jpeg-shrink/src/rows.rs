@@ -157,6 +157,13 @@ fn rgb(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     ]
 }
 
+/// Luma and both chroma (JFIF's YCbCr, a sample of each for a pixel) to red, green and blue, three bytes a pixel; as many pixels as the
+/// shortest has.
+pub fn ycbcr_to_rgb(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
+    let pixels = luma.len().min(blue.len()).min(red.len()).min(out.len() / 3);
+    ycbcr(&luma[..pixels], &blue[..pixels], &red[..pixels], &mut out[..3 * pixels]);
+}
+
 /// YCbCr to RGB8.
 pub(crate) fn ycbcr(luma: &[u8], blue: &[u8], red: &[u8], out: &mut [u8]) {
     let done = match simd::detect() {

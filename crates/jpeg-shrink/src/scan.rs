@@ -12,7 +12,7 @@ use crate::{
     input::{Input, Pause},
     plane::{Geometry, Plane},
     simd::{self, Avx2},
-    symbols::{self, Symbols},
+    symbols::{self, Pairs, Reading, Symbols},
 };
 
 /// Scans longer than this are worth a table that packs several symbols into an entry.
@@ -38,26 +38,27 @@ impl Ready {
             let needs_ac = coding == Coding::Sequential || scan.first > 0;
             if needs_ac && ready.ac[part.ac_table].is_none() {
                 let codes = Huffman::new(tables.ac[part.ac_table].as_ref().ok_or_else(missing)?)?;
-                let skip = skipping.map(|bytes| Skip::new(&codes, bytes >= PACK_FROM_BYTES));
-                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes, coding == Coding::Progressive), codes, skip });
+                let small = skipping.map(|bytes| (Pairs::new(&codes), Skip::new(&codes, bytes >= PACK_FROM_BYTES)));
+                ready.ac[part.ac_table] = Some(AcTables { symbols: Symbols::new(&codes, coding == Coding::Progressive), codes, small });
             }
         }
         Ok(ready)
     }
 }
 
-/// What AC coefficients are read with; the skip table only where some are not wanted.
+/// What AC coefficients are read with; pairs and the skip table only where some are not wanted.
 pub(crate) struct AcTables {
     pub(crate) codes: Huffman,
     pub(crate) symbols: Symbols,
-    pub(crate) skip: Option<Skip>,
+    pub(crate) small: Option<(Pairs, Skip)>,
 }
 
 impl AcTables {
     /// For [`symbols::sequential`], of a component with blocks of this side.
     #[inline(always)]
-    pub(crate) fn all<'t>(&'t self, dc: &'t Huffman, side: usize) -> (&'t Huffman, &'t Huffman, &'t Symbols, Option<&'t Skip>) {
-        (dc, &self.codes, &self.symbols, if side < 8 { self.skip.as_ref() } else { None })
+    pub(crate) fn reading(&self, side: usize) -> Reading<'_> {
+        let small = self.small.as_ref().filter(|_| side < 8);
+        Reading { ac: &self.codes, symbols: &self.symbols, small: small.map(|(pairs, skip)| (pairs, skip)) }
     }
 }
 
@@ -138,9 +139,22 @@ impl simd::Work for Alone<'_> {
             run: 0,
             avx2,
         });
+        let restarts = source.restart_interval() != 0;
         for row in 0..high {
             let start = row * blocks_wide;
-            for (across, block) in plane.coefficients[start * count..].chunks_exact_mut(count).take(wide).enumerate() {
+            let mut across = 0;
+            while across < wide {
+                // Where blocks are counted to the next restart they must come one by one.
+                if let (Some(band), false) = (&mut band, restarts)
+                    && band.run > 0
+                {
+                    let masks = if scan.high > 0 { plane.masks.get(start + across..) } else { None };
+                    across += band.pass(wide - across, masks);
+                    if across == wide {
+                        break;
+                    }
+                }
+                let Some(block) = plane.coefficients.get_mut((start + across) * count..(start + across + 1) * count) else { break };
                 if source.before_mcu(input)? {
                     before = 0;
                     if let Some(band) = &mut band {
@@ -152,7 +166,8 @@ impl simd::Work for Alone<'_> {
                 let done = match (coding, scan.first, scan.high, dc, ac, &mut band) {
                     (Coding::Sequential, _, _, Some(dc), Some(ac), _) => {
                         scratch[..64].fill(0);
-                        let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
+                        let done =
+                            symbols::sequential(dc, ac.reading(plane.side), &plane.kept, &mut bits, window, &mut before, &mut scratch);
                         block.copy_from_slice(&scratch[..count]);
                         done.map(drop)
                     }
@@ -177,6 +192,7 @@ impl simd::Work for Alone<'_> {
                 if let Err(NoCode) = done {
                     return Err(broken(source, input).into());
                 }
+                across += 1;
             }
         }
         Ok(())
@@ -214,7 +230,7 @@ pub(crate) fn read_together(
                 let done = match (&ready.dc[member.dc_table & 3], &ready.ac[member.ac_table & 3]) {
                     (Some(dc), Some(ac)) => {
                         scratch[..64].fill(0);
-                        symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, &mut scratch).map(drop)
+                        symbols::sequential(dc, ac.reading(plane.side), &plane.kept, &mut bits, window, before, &mut scratch).map(drop)
                     }
                     _ => Err(NoCode),
                 };

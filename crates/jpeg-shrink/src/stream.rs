@@ -12,7 +12,7 @@ use crate::{
     plane::{Plane, transform},
     scan::{Member, Ready, broken},
     simd::{self, Avx2},
-    symbols::{self, Symbols},
+    symbols::{self, AT_ONCE, Pairs},
 };
 
 /// Scans longer than this are worth looking ahead in.
@@ -36,9 +36,13 @@ impl Stream {
     }
 
     /// Looks for blocks ahead of decoding where that pays: in a scan of `data_bytes` and `blocks` blocks, of which 1 or 2 by 2
-    /// coefficients are wanted. (Where 4 by 4 are, looking costs more than stepping over the rest of each block.)
+    /// coefficients are wanted, and of none more than 4 by 4. (Where 4 by 4 are, looking costs more than stepping over the rest of each block.)
     pub(crate) fn look_ahead(&mut self, planes: &[Plane], data_bytes: usize, blocks: usize) {
-        if data_bytes >= LOOK_FROM_BYTES && self.source.restart_interval() == 0 && planes.iter().any(|plane| plane.side <= 2) {
+        if data_bytes >= LOOK_FROM_BYTES
+            && self.source.restart_interval() == 0
+            && planes.iter().all(|plane| plane.side <= 4)
+            && planes.iter().any(|plane| plane.side <= 2)
+        {
             self.lookout = Lookout::new(&self.ready, &self.members, data_bytes, blocks);
         }
     }
@@ -133,14 +137,14 @@ impl Stream {
             let before = &mut self.before[member.plane & 3];
             let x = (self.column * plane.horizontal + member.across) * plane.side;
             let out = &mut plane.filling[member.down * plane.side * plane.stride + x..];
-            let done = if let (1, Some(skip)) = (plane.side, &ac.skip) {
+            let done = if let (1, Some((_, skip))) = (plane.side, &ac.small) {
                 let done = block::dc_only(dc, &ac.codes, skip, &mut bits, window, before);
                 transform(1, std::slice::from_ref(before), quantisers, out, plane.stride, false, avx2);
                 done
             } else {
                 let count = plane.side * plane.side;
                 kept[..64].fill(0);
-                let done = symbols::sequential(ac.all(dc, plane.side), &plane.kept, &mut bits, window, before, kept);
+                let done = symbols::sequential(dc, ac.reading(plane.side), &plane.kept, &mut bits, window, before, kept);
                 transform(plane.side, &kept[..count], quantisers, out, plane.stride, done == Ok(0), avx2);
                 done.map(drop)
             };
@@ -238,9 +242,13 @@ fn known_mcus(
                 3 => part.means::<3>(dc, before, plane)?,
                 _ => part.means::<4>(dc, before, plane)?,
             },
-            2 => part.blocks::<2>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
-            4 => part.blocks::<4>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
-            _ => part.blocks::<8>((dc, &ac.codes, &ac.symbols), before, plane, avx2)?,
+            side => {
+                let Some((pairs, _)) = &ac.small else { return Err(NoCode) };
+                match side {
+                    2 => part.blocks::<2>(dc, (&ac.codes, pairs), before, plane, avx2)?,
+                    _ => part.blocks::<4>(dc, (&ac.codes, pairs), before, plane, avx2)?,
+                }
+            }
         }
     }
     Ok(())
@@ -286,24 +294,63 @@ impl Part<'_> {
     #[inline(always)]
     fn blocks<const SIDE: usize>(
         &self,
-        codes: (&Huffman, &Huffman, &Symbols),
+        dc: &Huffman,
+        codes: (&Huffman, &Pairs),
         before: &mut i16,
         plane: &mut Plane,
         avx2: Option<Avx2>,
     ) -> Result<(), NoCode> {
-        let Some(quantisers) = &plane.quantisers else { return Err(NoCode) };
-        let mut kept: Scratch = [0; 256];
+        let Some(quantisers) = plane.quantisers else { return Err(NoCode) };
+        let quantisers = &quantisers;
+        let (wide, stride) = (plane.horizontal, plane.stride);
+        let mut kept: [Scratch; AT_ONCE] = [[0; 256]; AT_ONCE];
+        // Where blocks begin, and where their samples go.
+        let mut waiting = [(0, 0); AT_ONCE];
+        let mut count = 0;
         for (mcu, starts) in self.mcus() {
-            for (row, starts) in starts.chunks(plane.horizontal).enumerate() {
-                for (across, &start) in starts.iter().enumerate() {
-                    kept[..64].fill(0);
-                    let mut bits = Bits::starting(self.window, start);
-                    let reached = symbols::leading(codes, &plane.kept, plane.kept.last, &mut bits, self.window, before, &mut kept)?;
-                    let place = row * SIDE * plane.stride + (mcu * plane.horizontal + across) * SIDE;
-                    let out = &mut plane.filling[place..];
-                    transform(SIDE, &kept[..SIDE * SIDE], quantisers, out, plane.stride, reached == symbols::END, avx2);
+            let (mut across, mut place) = (0, mcu * wide * SIDE);
+            for &start in starts {
+                waiting[count] = (start, place + across * SIDE);
+                (across, count) = (across + 1, count + 1);
+                if across == wide {
+                    (across, place) = (0, place + SIDE * stride);
+                }
+                if SIDE != 2 || count == AT_ONCE {
+                    self.waiting::<SIDE>(&waiting[..count], dc, codes, before, plane, quantisers, &mut kept, avx2)?;
+                    count = 0;
                 }
             }
+        }
+        self.waiting::<SIDE>(&waiting[..count], dc, codes, before, plane, quantisers, &mut kept, avx2)
+    }
+
+    /// Some blocks, all at once where they are as many as that.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a part of the loop above")]
+    fn waiting<const SIDE: usize>(
+        &self,
+        waiting: &[(u32, usize)],
+        dc: &Huffman,
+        codes: (&Huffman, &Pairs),
+        before: &mut i16,
+        plane: &mut Plane,
+        quantisers: &[u16; 64],
+        kept: &mut [Scratch; AT_ONCE],
+        avx2: Option<Avx2>,
+    ) -> Result<(), NoCode> {
+        for block in &mut kept[..waiting.len()] {
+            block[..SIDE * SIDE].fill(0);
+        }
+        if let &[(one, _), (two, _), (three, _), (four, _)] = waiting {
+            symbols::few(dc, codes, &plane.kept, [one, two, three, four], self.window, before, kept)?;
+        } else {
+            for (&(start, _), block) in waiting.iter().zip(kept.iter_mut()) {
+                let mut bits = Bits::starting(self.window, start);
+                symbols::leading(dc, codes, &plane.kept, &mut bits, self.window, before, block)?;
+            }
+        }
+        for (&(_, place), block) in waiting.iter().zip(kept) {
+            transform(SIDE, &block[..SIDE * SIDE], quantisers, &mut plane.filling[place..], plane.stride, false, avx2);
         }
         Ok(())
     }

@@ -135,6 +135,22 @@ fn refinements_may_be_left_out() {
     }
 }
 
+/// Without luma's lowest bit it is between the two, and chroma is whole.
+#[test]
+fn the_lowest_bit_of_luma_may_be_left_out() {
+    let error = |fine: &[u8], other: &[u8]| fine.iter().zip(other).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum::<f64>();
+    let mut between = 0;
+    for (name, bytes) in pictures::FIXTURES {
+        for scale in [Scale::Half, Scale::Full] {
+            let how = |refinement| decode(bytes, Options { refinement, ..Options::new(scale) }).0;
+            let (fine, middle, coarse) = (how(Refinement::Read), how(Refinement::LeaveOutLowest), how(Refinement::LeaveOut));
+            assert!(error(&fine, &middle) <= error(&fine, &coarse), "{name} {scale:?}");
+            between += u32::from(fine != middle && middle != coarse);
+        }
+    }
+    assert!(between >= 2, "{between}");
+}
+
 /// Small chroma is softer, not another; where it is stored as large as luma nothing changes, nor at full size.
 #[test]
 fn small_chroma_is_softer() {

@@ -4,12 +4,14 @@
 
 mod agreement;
 mod chance;
+mod corners;
 mod corpus;
 mod hostile;
 mod markers;
 mod pictures;
 mod pieces;
 mod recorded;
+mod strips;
 mod twin;
 mod writer;
 mod writings;
