@@ -34,7 +34,7 @@ fn pipeline(source: &[u8], spec: &Spec, limits: &Limits) -> Vec<u8> {
     let plan = plan(&found, std::slice::from_ref(spec), limits).expect("specs of the bench fit");
     let mut result = Vec::new();
     let cancel = AtomicBool::new(false);
-    run(&plan, source, &Context { deadline: None, cancel: &cancel }, &mut |outcome| {
+    run(&plan, source, &Context { deadline: None, cancel: &cancel, spare: None }, &mut |outcome| {
         result = outcome.result.expect("specs of the bench run").bytes;
     })
     .expect("sources of the bench decode");
@@ -60,7 +60,7 @@ fn sources() -> Vec<(String, Vec<u8>)> {
     let jpeg = encoded(ImageFormat::Jpeg);
     let limits = Limits::default();
     let webp = Spec::parse("f:webp", &Presets::builtin()).expect("a fixed text");
-    assert_eq!(webp.output_format(image_pipeline::Format::Jpeg, false), OutputFormat::WebP);
+    assert_eq!(webp.output_format(image_pipeline::Format::Jpeg, false), Some(OutputFormat::WebP));
     let webp = pipeline(&jpeg, &webp, &limits);
     let mut sources =
         vec![("jpeg-12mp".to_owned(), jpeg), ("png-12mp".to_owned(), encoded(ImageFormat::Png)), ("webp-12mp".to_owned(), webp)];

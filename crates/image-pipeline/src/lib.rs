@@ -7,20 +7,25 @@
 
 mod codec;
 mod error;
+mod facts;
 mod limits;
+mod metadata;
 mod pixels;
 mod plan;
 mod probe;
 mod run;
+mod simd;
 mod spec;
 mod stage;
 
 pub use error::{Error, ErrorKind};
+pub use facts::{Camera, Facts, Swatch};
 pub use limits::Limits;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, PlanStage, StageCost, plan, plan_with};
 pub use probe::{Format, Orientation, Probe, probe, sniff};
-pub use run::{Context, Encoded, RunReport, VariantOutcome, run};
+pub use run::{Context, Encoded, RunReport, Spare, VariantOutcome, run};
 pub use spec::*;
+pub use stage::overlay::Watermarks;
 
 /// Part of every variant's identity: raised when the same input and spec would give other bytes than before.
-pub const PIPELINE_VERSION: u32 = 2;
+pub const PIPELINE_VERSION: u32 = 4;

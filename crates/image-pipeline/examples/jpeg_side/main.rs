@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `whole PATH BOX` | probe, plan, run as the service does: fit into the box, JPEG of quality 80 |
 //! | `pixels PATH BOX OUT` | the same to PNG: the pixels before encoding |
-//! | `decode PATH EIGHTHS HOW` | jpeg-shrink alone; HOW is of `read` or `leave` (refinements), `large` or `small` (chroma): `read-large` |
+//! | `decode PATH EIGHTHS HOW` | jpeg-shrink alone; HOW is of `read`, `lowest` (left out) or `leave` (refinements), `large` or `small` (chroma): `read-large` |
 //! | `shrunk PATH EIGHTHS HOW WIDTH HEIGHT OUT` | that and Lanczos3 to these sides, to PNG |
 //! | `photo SEED WIDTH HEIGHT OUT` | a picture made up by [`photo`], to PPM |
 //!
@@ -15,6 +15,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a program may read files")]
 
 mod photo;
+#[path = "../side/mod.rs"]
+mod side;
 
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
@@ -23,13 +25,12 @@ use fast_image_resize::{
 };
 use image_pipeline::{Context, Limits, Presets, Spec, plan, probe, run};
 use jpeg_shrink::{Chroma, Decoder, Layout, Options, Refinement, Scale};
+use side::{Files, answer_all};
 use std::{
-    collections::HashMap,
     error::Error,
     fs,
     hint::black_box,
-    io::{self, BufRead, Cursor, Write},
-    rc::Rc,
+    io::{self, Cursor},
     sync::atomic::AtomicBool,
     time::Instant,
 };
@@ -39,38 +40,29 @@ type Picture = (Vec<u8>, u32, u32);
 
 #[derive(Default)]
 struct Side {
-    files: HashMap<String, Rc<[u8]>>,
+    files: Files,
 }
 
 impl Side {
-    fn read(&mut self, path: &str) -> Result<Rc<[u8]>, Box<dyn Error>> {
-        if let Some(bytes) = self.files.get(path) {
-            return Ok(Rc::clone(bytes));
-        }
-        let bytes: Rc<[u8]> = fs::read(path)?.into();
-        self.files.insert(path.to_owned(), Rc::clone(&bytes));
-        Ok(bytes)
-    }
-
     fn answer(&mut self, order: &[&str]) -> Result<String, Box<dyn Error>> {
         match *order {
             ["whole", path, side_px] => {
-                let source = self.read(path)?;
+                let source = self.files.read(path)?;
                 piped(&source, &format!("rs:fit:{side_px}:{side_px}/q:80/f:jpg"), None)
             }
             ["pixels", path, side_px, out] => {
-                let source = self.read(path)?;
+                let source = self.files.read(path)?;
                 piped(&source, &format!("rs:fit:{side_px}:{side_px}/f:png"), Some(out))
             }
             ["decode", path, eighths, how] => {
-                let source = self.read(path)?;
+                let source = self.files.read(path)?;
                 let started = Instant::now();
                 let (pixels, width_px, height_px) = decoded(&source, eighths, how)?;
                 black_box(&pixels);
                 Ok(format!("{}\t{width_px}\t{height_px}", started.elapsed().as_nanos()))
             }
             ["shrunk", path, eighths, how, width_px, height_px, out] => {
-                let source = self.read(path)?;
+                let source = self.files.read(path)?;
                 let to = (width_px.parse()?, height_px.parse()?);
                 let started = Instant::now();
                 let pixels = resized(&source, eighths, how, to)?;
@@ -94,7 +86,7 @@ fn piped(source: &[u8], options: &str, out: Option<&str>) -> Result<String, Box<
     let presets = Presets::builtin();
     let spec = Spec::parse(options, &presets)?;
     let cancel = AtomicBool::new(false);
-    let context = Context { deadline: None, cancel: &cancel };
+    let context = Context { deadline: None, cancel: &cancel, spare: None };
     let started = Instant::now();
     let limits = Limits::default();
     let found = probe(&mut Cursor::new(source), &limits)?;
@@ -123,6 +115,8 @@ fn decoded(source: &[u8], eighths: &str, how: &str) -> Result<Picture, Box<dyn E
     let (refinement, chroma) = match how {
         "read-large" => (Refinement::Read, Chroma::Large),
         "read-small" => (Refinement::Read, Chroma::Small),
+        "lowest-large" => (Refinement::LeaveOutLowest, Chroma::Large),
+        "lowest-small" => (Refinement::LeaveOutLowest, Chroma::Small),
         "leave-large" => (Refinement::LeaveOut, Chroma::Large),
         "leave-small" => (Refinement::LeaveOut, Chroma::Small),
         _ => return Err("no such way to decode".into()),
@@ -166,18 +160,5 @@ fn write_png(path: &str, pixels: &[u8], (width_px, height_px): (u32, u32)) -> Re
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut side = Side::default();
-    if let Some(order) = std::env::args().nth(1) {
-        println!("{}", side.answer(&order.split(',').collect::<Vec<_>>())?);
-        return Ok(());
-    }
-    let mut answers = io::stdout().lock();
-    for line in io::stdin().lock().lines() {
-        let line = line?;
-        match side.answer(&line.split('\t').collect::<Vec<_>>()) {
-            Ok(answer) => writeln!(answers, "ok\t{answer}")?,
-            Err(error) => writeln!(answers, "error\t{error}")?,
-        }
-        answers.flush()?;
-    }
-    Ok(())
+    answer_all(std::env::args().nth(1), |order| side.answer(order))
 }

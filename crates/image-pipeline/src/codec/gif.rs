@@ -1,73 +1,150 @@
-//! GIF in (the `gif` crate): the first frame on its canvas. What the frame does not cover is transparent, what juts out is cut.
+//! GIF in and out. A still picture is the first frame on its canvas; frames are composed one by one on one canvas. What no frame covers is
+//! transparent, and so is what a disposal clears; what juts out is cut.
 
-use super::{DECODE, Decoded, decoded_layout, disagreement, picture, picture_buffer};
+mod lzw;
+mod reader;
+mod writer;
+
+pub(crate) use writer::Writer;
+pub(super) use writer::{frame_bytes, held_bytes};
+
+use super::{Plays, decoded_layout, disagreement, picture, picture_buffer};
 use crate::{
-    error::{Error, ErrorKind},
-    limits::Limits,
-    pixels::Layout,
+    error::Error,
+    pixels::{Layout, Pixels},
     probe::{Format, Probe},
 };
-use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
-use std::num::NonZeroU64;
+use reader::{Disposal, Placed, Reader, interlaced_rows};
 
 /// Decodes the first frame.
-pub(super) fn decode(probe: &Probe, source: &[u8], limits: &Limits) -> Result<Decoded, Error> {
-    let mut options = DecodeOptions::new();
-    options.set_color_output(ColorOutput::Indexed);
-    if let Some(allowed) = NonZeroU64::new(limits.max_memory_bytes) {
-        options.set_memory_limit(MemoryLimit::Bytes(allowed));
-    }
-    let mut decoder = options.read_info(source).map_err(refused)?;
-    if (u32::from(decoder.width()), u32::from(decoder.height())) != (probe.width_px, probe.height_px) {
-        return Err(disagreement(Format::Gif));
-    }
-    let Some(frame) = decoder.next_frame_info().map_err(refused)? else {
-        return Err(Error::new(ErrorKind::Truncated, DECODE, "gif ends before its picture").in_format(Format::Gif));
-    };
-    let (left, top) = (usize::from(frame.left), usize::from(frame.top));
-    let (frame_width, frame_height) = (usize::from(frame.width), usize::from(frame.height));
-    let transparent = frame.transparent;
-    let index_bytes = frame_width * frame_height;
-    if index_bytes as u64 > probe.decoder_bytes {
-        return Err(disagreement(Format::Gif));
-    }
-    let palette = decoder.palette().map_err(refused)?.to_vec();
-    let mut indices = vec![0; index_bytes];
-    decoder.read_into_buffer(&mut indices).map_err(refused)?;
-
+pub(super) fn decode(probe: &Probe, source: &[u8]) -> Result<Pixels, Error> {
+    let mut reader = open(probe, source, probe.decoder_bytes)?;
+    let placed = reader.next()?.ok_or_else(reader::truncated)?;
     let layout = decoded_layout(probe);
     let mut canvas = picture_buffer(probe, layout)?;
-    let (width, height) = (probe.width_px as usize, probe.height_px as usize);
-    let copied = frame_width.min(width.saturating_sub(left));
-    let rows = indices.chunks_exact(frame_width.max(1)).take(height.saturating_sub(top));
-    let channels = layout.channels();
-    for (row, target) in rows.zip(canvas.chunks_exact_mut(width * channels).skip(top)) {
-        for (&index, pixel) in row[..copied].iter().zip(target[left.min(width) * channels..].chunks_exact_mut(channels)) {
-            // An index behind the palette's end is black, as browsers show it.
-            let at = usize::from(index) * 3;
-            let rgb = palette.get(at..at + 3).unwrap_or(&[0; 3]);
-            match layout {
-                Layout::Rgb8 => pixel.copy_from_slice(rgb),
-                Layout::Rgba8 if Some(index) == transparent => {}
-                Layout::Rgba8 => {
-                    pixel[..3].copy_from_slice(rgb);
-                    pixel[3] = 255;
+    match layout {
+        Layout::Rgba8 => draw::<4>(&placed, reader.indices(), &mut canvas, reader.width),
+        _ => draw::<3>(&placed, reader.indices(), &mut canvas, reader.width),
+    }
+    picture(probe, layout, canvas)
+}
+
+fn open<'s>(probe: &Probe, source: &'s [u8], max_pixels: u64) -> Result<Reader<'s>, Error> {
+    let reader = Reader::open(source, max_pixels)?;
+    if (reader.width, reader.height) != (probe.width_px as usize, probe.height_px as usize) {
+        return Err(disagreement(Format::Gif));
+    }
+    Ok(reader)
+}
+
+/// The part of a picture that lies on a canvas of these sides: columns, rows.
+fn visible(placed: &Placed<'_>, width: usize, height: usize) -> (usize, usize) {
+    (placed.width.min(width.saturating_sub(placed.left)), placed.height.min(height.saturating_sub(placed.top)))
+}
+
+/// Draws a picture on a canvas of `C` bytes a pixel, 3 or 4, as far as it lies on it; transparent pixels only where there are 4.
+fn draw<const C: usize>(placed: &Placed<'_>, indices: &[u8], canvas: &mut [u8], width: usize) {
+    let (columns, _) = visible(placed, width, usize::MAX);
+    if columns == 0 {
+        return;
+    }
+    let mut colours = [[0; C]; 256];
+    for (index, colour) in colours.iter_mut().enumerate() {
+        // An index behind the palette's end is black, as browsers show it.
+        let rgb = placed.palette.get(index * 3..index * 3 + 3).unwrap_or(&[0; 3]);
+        colour[..3].copy_from_slice(rgb);
+        if C == 4 {
+            colour[3] = 255;
+        }
+    }
+    let transparent = placed.transparent.filter(|_| C == 4);
+    let rows = indices.chunks_exact(placed.width);
+    let mut interlaced = interlaced_rows(placed.height);
+    for (came, row) in rows.enumerate() {
+        let y = placed.top + if placed.interlaced { interlaced.next().unwrap_or(came) } else { came };
+        let start = (y * width + placed.left) * C;
+        let Some(target) = canvas.get_mut(start..start + columns * C) else { continue };
+        let (target, _) = target.as_chunks_mut::<C>();
+        match transparent {
+            None => {
+                for (pixel, &index) in target.iter_mut().zip(row) {
+                    *pixel = colours[usize::from(index)];
+                }
+            }
+            Some(transparent) => {
+                for (pixel, &index) in target.iter_mut().zip(row) {
+                    if index != transparent {
+                        *pixel = colours[usize::from(index)];
+                    }
                 }
             }
         }
     }
-    Ok(Decoded { pixels: picture(probe, layout, canvas)?, to_srgb: None })
 }
 
-fn refused(error: DecodingError) -> Error {
-    let (kind, text) = match &error {
-        DecodingError::UnexpectedEof => (ErrorKind::Truncated, "gif ends before its picture does"),
-        DecodingError::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            (ErrorKind::Truncated, "gif ends before its picture does")
+/// The frames of an animation, one after the other on one canvas.
+pub(super) struct Frames<'s> {
+    reader: Reader<'s>,
+    /// RGBA.
+    canvas: Vec<u8>,
+    /// What the last picture's rectangle held before it, where that must come back.
+    saved: Vec<u8>,
+    /// What becomes of the last picture's rectangle: first row and column, columns, rows.
+    last: (Disposal, [usize; 4]),
+}
+
+/// Bytes held while frames are read: canvas, what comes back, indices, table.
+pub(super) fn frames_bytes(probe: &Probe) -> u64 {
+    (64 << 10) + probe.pixels() * 8 + frame_pixels(probe)
+}
+
+/// Most pixels of a frame: as the probe saw them, or as many as the canvas has.
+fn frame_pixels(probe: &Probe) -> u64 {
+    probe.frame_pixels.max(probe.pixels())
+}
+
+impl<'s> Frames<'s> {
+    pub(super) fn open(probe: &Probe, source: &'s [u8]) -> Result<Self, Error> {
+        let reader = open(probe, source, frame_pixels(probe))?;
+        let canvas = picture_buffer(probe, Layout::Rgba8)?;
+        Ok(Self { reader, canvas, saved: Vec::new(), last: (Disposal::Keep, [0; 4]) })
+    }
+
+    pub(super) fn plays(&self) -> Plays {
+        self.reader.plays()
+    }
+
+    /// The canvas with the next frame, and how long it stays, in milliseconds; `None` behind the last.
+    pub(super) fn next(&mut self) -> Result<Option<(&[u8], u32)>, Error> {
+        let width = self.reader.width;
+        let (disposal, [top, left, columns, rows]) = self.last;
+        let places = |[top, left, columns, rows]: [usize; 4]| {
+            (top..top + rows).map(move |y| (y * width + left) * 4..(y * width + left + columns) * 4)
+        };
+        match disposal {
+            Disposal::Keep => {}
+            Disposal::Clear => places([top, left, columns, rows]).for_each(|place| self.canvas[place].fill(0)),
+            Disposal::Restore => {
+                for (place, row) in places([top, left, columns, rows]).zip(self.saved.chunks_exact((columns * 4).max(1))) {
+                    self.canvas[place].copy_from_slice(row);
+                }
+            }
         }
-        DecodingError::MemoryLimit | DecodingError::OutOfMemory => (ErrorKind::LimitExceeded, "gif wants more memory than is allowed"),
-        DecodingError::Io(_) => (ErrorKind::Internal, "gif could not be read"),
-        _ => (ErrorKind::Malformed, "gif is broken"),
-    };
-    Error::new(kind, DECODE, text).in_format(Format::Gif).caused_by(error)
+        self.last.0 = Disposal::Keep;
+        let Some(placed) = self.reader.next()? else { return Ok(None) };
+        let (columns, rows) = visible(&placed, width, self.reader.height);
+        self.last = (placed.disposal, [placed.top, placed.left, columns, rows]);
+        if columns == 0 || rows == 0 {
+            self.last.0 = Disposal::Keep;
+        }
+        if self.last.0 == Disposal::Restore {
+            self.saved.clear();
+            self.saved.reserve_exact(columns * rows * 4);
+            for place in places(self.last.1) {
+                self.saved.extend_from_slice(&self.canvas[place]);
+            }
+        }
+        draw::<4>(&placed, self.reader.indices(), &mut self.canvas, width);
+        Ok(Some((&self.canvas, u32::from(placed.delay_cs) * 10)))
+    }
 }

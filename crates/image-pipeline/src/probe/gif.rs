@@ -63,6 +63,11 @@ fn walk<R: BufRead + Seek>(
                 let [left, top] = [reader.u16_le()?, reader.u16_le()?].map(u32::from);
                 let [width_px, height_px] = [reader.u16_le()?, reader.u16_le()?].map(u32::from);
                 let packed = reader.byte()?;
+                let frame_pixels = u64::from(width_px) * u64::from(height_px);
+                if *frames > 0 && frame_pixels > 0 {
+                    check_area(Format::Gif, width_px, height_px, limits)?;
+                }
+                probe.frame_pixels = probe.frame_pixels.max(frame_pixels);
                 if *frames == 0 {
                     check_area(Format::Gif, width_px, height_px, limits)?;
                     let covered = left == 0 && top == 0 && width_px >= probe.width_px && height_px >= probe.height_px;
@@ -74,7 +79,7 @@ fn walk<R: BufRead + Seek>(
                 reader.skip(colour_table_bytes(packed) + 1)?;
                 skip_sub_blocks(reader, sub_blocks)?;
                 *frames += 1;
-                check_frames(Format::Gif, *frames, limits)?;
+                check_frames(Format::Gif, *frames, probe.pixels(), limits)?;
             }
             0x3b => return Ok(()),
             _ if *frames > 0 => return Ok(()),

@@ -1,7 +1,8 @@
 //! JPEG markers (ITU-T T.81, annex B) up to the first scan.
 
-use super::{MAX_BLOCKS, Probe, Reader, check_area, exif};
+use super::{JpegFrame, MAX_BLOCKS, Probe, Reader, check_area, exif};
 use crate::{
+    codec::icc::{self, Said},
     error::{Error, ErrorKind},
     limits::Limits,
     probe::{Format, Orientation},
@@ -11,11 +12,44 @@ use std::io::{BufRead, Seek};
 /// Bytes between markers that belong to none, as some cameras leave them; more is no header.
 const MAX_STRAY_BYTES: u32 = 64 * 1024;
 
+/// Profiles up to this size are looked into: those of cameras, screens and editors have 500 bytes to 4 KiB.
+const MAX_PROFILE_BYTES: u64 = 64 * 1024;
+
+/// What segments before the frame say of colours.
+#[derive(Default)]
+struct Colours {
+    has_jfif: bool,
+    adobe_transform: Option<u8>,
+    /// Pieces of a profile by their number (ICC.1, annex B.4).
+    profile: Vec<(u8, Vec<u8>)>,
+    profile_bytes: u64,
+}
+
+impl Colours {
+    /// As jpeg-shrink tells them apart: JFIF first, then Adobe's mark, then the components' names.
+    fn is_ycbcr(&self, ids: [u8; 4], channels: u8) -> bool {
+        channels == 3 && (self.has_jfif || !(self.adobe_transform == Some(0) || self.adobe_transform.is_none() && ids.starts_with(b"RGB")))
+    }
+
+    /// Whether colours of one channel or three must be converted; of a profile too large to look into it is not known, and said.
+    fn need_profile(mut self, has_icc: bool, channels: u8) -> bool {
+        if channels == 4 || !has_icc || self.profile_bytes > MAX_PROFILE_BYTES {
+            // Four inks become colours as they are read.
+            return has_icc && channels != 4;
+        }
+        self.profile.sort_by_key(|(number, _)| *number);
+        let whole: Vec<u8> = self.profile.into_iter().flat_map(|(_, piece)| piece).collect();
+        matches!(icc::read(&whole, channels == 1), Said::Other(_))
+    }
+}
+
 /// Walks the segments behind SOI until SOS.
 pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limits) -> Result<Probe, Error> {
     let mut frame: Option<Probe> = None;
     let mut orientation: Option<Orientation> = None;
     let mut has_icc = false;
+    let mut colours = Colours::default();
+    let mut ids = [0; 4];
     let mut stray_bytes = 0;
     for _ in 0..MAX_BLOCKS {
         let marker = next_marker(reader, &mut stray_bytes)?;
@@ -24,16 +58,16 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
             0x01 | 0xd0..=0xd8 => continue,
             0xd9 => return Err(reader.error(ErrorKind::Malformed, "jpeg ends without a picture")),
             0xda => {
-                let mut frame = frame.ok_or_else(|| reader.error(ErrorKind::Malformed, "jpeg has a scan before its frame header"))?;
-                frame.orientation = orientation.unwrap_or_default();
-                frame.has_icc = has_icc;
+                let mut found = frame.ok_or_else(|| reader.error(ErrorKind::Malformed, "jpeg has a scan before its frame header"))?;
+                found.orientation = orientation.unwrap_or_default();
+                found.has_icc = has_icc;
+                found.frame.is_ycbcr = colours.is_ycbcr(ids, found.channels);
+                found.profile_bytes = colours.profile_bytes;
+                found.needs_profile = colours.need_profile(has_icc, found.channels);
                 // B.2.3: a first scan without all components means that the others come later and all must be kept.
                 reader.skip(2)?;
-                let one_pass = !frame.progressive && reader.byte()? == frame.channels;
-                if one_pass {
-                    frame.decoder_bytes = 0;
-                }
-                return Ok(frame);
+                found.frame.waits = found.progressive || reader.byte()? != found.channels;
+                return Ok(found);
             }
             _ => {}
         }
@@ -46,7 +80,9 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
                 if frame.is_some() {
                     return Err(reader.error(ErrorKind::Malformed, "jpeg has two frame headers"));
                 }
-                frame = Some(frame_header(reader, marker, payload_bytes, limits)?);
+                let found;
+                (found, ids) = frame_header(reader, marker, payload_bytes, limits)?;
+                frame = Some(found);
             }
             0xe1 if orientation.is_none() && payload_bytes >= 6 => {
                 if reader.array::<6>()? == *b"Exif\0\0" {
@@ -55,8 +91,31 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
                     reader.skip(payload_bytes - 6)?;
                 }
             }
-            0xe2 if payload_bytes >= 12 => {
-                has_icc |= reader.array::<12>()? == *b"ICC_PROFILE\0";
+            0xe0 if payload_bytes >= 5 => {
+                colours.has_jfif |= reader.array::<5>()? == *b"JFIF\0";
+                reader.skip(payload_bytes - 5)?;
+            }
+            0xe2 if payload_bytes >= 14 => {
+                let head = reader.array::<14>()?;
+                let piece_bytes = payload_bytes - 14;
+                if head.starts_with(b"ICC_PROFILE\0") {
+                    has_icc = true;
+                    colours.profile_bytes += piece_bytes;
+                    if colours.profile_bytes <= MAX_PROFILE_BYTES {
+                        let mut piece = vec![0; piece_bytes as usize];
+                        reader.fill(&mut piece)?;
+                        colours.profile.push((head[12], piece));
+                        continue;
+                    }
+                }
+                reader.skip(piece_bytes)?;
+            }
+            // Adobe TN 5116, section 18: the transform is the last of 12 bytes.
+            0xee if payload_bytes >= 12 => {
+                let head = reader.array::<12>()?;
+                if head.starts_with(b"Adobe") {
+                    colours.adobe_transform = Some(head[11]);
+                }
                 reader.skip(payload_bytes - 12)?;
             }
             _ => reader.skip(payload_bytes)?,
@@ -82,7 +141,12 @@ fn next_marker<R: BufRead + Seek>(reader: &mut Reader<'_, R>, stray_bytes: &mut 
 }
 
 /// B.2.2: precision, lines, samples a line, components with their sampling.
-fn frame_header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, marker: u8, payload_bytes: u64, limits: &Limits) -> Result<Probe, Error> {
+fn frame_header<R: BufRead + Seek>(
+    reader: &mut Reader<'_, R>,
+    marker: u8,
+    payload_bytes: u64,
+    limits: &Limits,
+) -> Result<(Probe, [u8; 4]), Error> {
     let unsupported = match marker {
         0xc0..=0xc2 => None,
         0xc3 | 0xc7 | 0xcb | 0xcf => Some("lossless jpeg is not supported"),
@@ -105,11 +169,12 @@ fn frame_header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, marker: u8, paylo
     if payload_bytes != 6 + 3 * u64::from(channels) {
         return Err(reader.error(ErrorKind::Malformed, "jpeg frame header has a wrong length"));
     }
-    let mut sampling = [(1u64, 1u64); 4];
-    let sampling = &mut sampling[..usize::from(channels)];
-    for factors in sampling.iter_mut() {
-        let [_, packed, _] = reader.array::<3>()?;
-        *factors = (u64::from(packed >> 4), u64::from(packed & 15));
+    let mut sampling = [(1, 1); 4];
+    let mut ids = [0; 4];
+    for (factors, id) in sampling.iter_mut().zip(&mut ids).take(channels.into()) {
+        let [name, packed, _] = reader.array::<3>()?;
+        *id = name;
+        *factors = (packed >> 4, packed & 15);
         if !(1..=4).contains(&factors.0) || !(1..=4).contains(&factors.1) {
             return Err(reader.error(ErrorKind::Malformed, "jpeg has a sampling factor outside 1 to 4"));
         }
@@ -118,11 +183,6 @@ fn frame_header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, marker: u8, paylo
     probe.bits = bits;
     probe.channels = channels;
     probe.progressive = marker == 0xc2;
-    // A.1.1 and A.2: whole MCUs of 8h by 8v samples, two bytes a coefficient; where they are refined a bit each beside that.
-    let block_bytes = if probe.progressive { 128 + 8 } else { 128 };
-    let h_max = sampling.iter().map(|s| s.0).max().unwrap_or(1);
-    let v_max = sampling.iter().map(|s| s.1).max().unwrap_or(1);
-    let mcus = u64::from(width_px).div_ceil(8 * h_max) * u64::from(height_px).div_ceil(8 * v_max);
-    probe.decoder_bytes = sampling.iter().map(|(h, v)| mcus * h * v * block_bytes).sum();
-    Ok(probe)
+    probe.frame = JpegFrame { sampling, ..JpegFrame::default() };
+    Ok((probe, ids))
 }

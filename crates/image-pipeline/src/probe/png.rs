@@ -2,6 +2,7 @@
 
 use super::{MAX_BLOCKS, Probe, Reader, check_area, check_frames};
 use crate::{
+    codec::icc::Said,
     error::{Error, ErrorKind},
     limits::Limits,
     probe::Format,
@@ -21,15 +22,39 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
             return Err(reader.error(ErrorKind::Malformed, "png has a broken chunk header"));
         }
         match &kind {
-            b"IDAT" => return Ok(probe),
+            b"IDAT" => {
+                probe.needs_profile = needs_profile(&probe);
+                return Ok(probe);
+            }
             b"IEND" => return Err(reader.error(ErrorKind::Malformed, "png ends without a picture")),
             b"tRNS" => {
                 probe.has_alpha = true;
                 reader.skip(bytes + 4)?;
             }
             b"iCCP" => {
-                probe.has_icc = true;
+                (probe.has_icc, probe.profile_bytes) = (true, bytes);
                 reader.skip(bytes + 4)?;
+            }
+            b"cICP" if bytes == 4 => {
+                let [primaries, transfer, matrix, _] = reader.array()?;
+                probe.described.code_points = (matrix == 0).then_some((primaries, transfer));
+                reader.skip(4)?;
+            }
+            b"sRGB" => {
+                probe.described.is_srgb = true;
+                reader.skip(bytes + 4)?;
+            }
+            b"gAMA" if bytes == 4 => {
+                probe.described.gamma = Some(reader.u32_be()?);
+                reader.skip(4)?;
+            }
+            b"cHRM" if bytes == 32 => {
+                let mut stored = [0; 8];
+                for value in &mut stored {
+                    *value = reader.u32_be()?;
+                }
+                probe.described.chromaticities = Some(stored);
+                reader.skip(4)?;
             }
             b"eXIf" => {
                 probe.orientation = reader.orientation_of_block(bytes)?;
@@ -37,7 +62,7 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
             }
             b"acTL" if bytes == 8 => {
                 let frames = reader.u32_be()?;
-                check_frames(Format::Png, frames, limits)?;
+                check_frames(Format::Png, frames, probe.pixels(), limits)?;
                 probe.frames = Some(frames.max(1));
                 reader.skip(8)?;
             }
@@ -45,6 +70,17 @@ pub(super) fn probe<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limi
         }
     }
     Err(reader.error(ErrorKind::Malformed, "png has too many chunks before its picture"))
+}
+
+/// Whether colours may have to be converted: of a profile, which is packed, it is not known.
+fn needs_profile(probe: &Probe) -> bool {
+    let is_grey = probe.channels <= 2 && !probe.is_palette;
+    let others = || if probe.has_icc { Said::Nothing } else { probe.described.otherwise(is_grey) };
+    match probe.described.by_code_points(is_grey).or(others) {
+        Said::Other(_) => true,
+        Said::Nothing => probe.has_icc,
+        Said::Srgb => false,
+    }
 }
 
 /// IHDR (11.2.1) with its checksum.
@@ -77,6 +113,7 @@ fn header<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limits) -> Res
     let mut probe = Probe::still(Format::Png, width_px, height_px);
     probe.bits = bits;
     probe.channels = channels;
+    probe.is_palette = colour == 3;
     probe.has_alpha = matches!(colour, 4 | 6);
     probe.progressive = interlace == 1;
     Ok(probe)

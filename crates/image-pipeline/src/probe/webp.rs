@@ -71,10 +71,11 @@ fn extended<R: BufRead + Seek>(reader: &mut Reader<'_, R>, riff_bytes: u64, byte
     probe.has_alpha = flags & FLAG_ALPHA != 0;
     probe.channels = if probe.has_alpha { 4 } else { 3 };
     probe.has_icc = flags & FLAG_ICC != 0;
+    probe.needs_profile = probe.has_icc;
     let animated = flags & FLAG_ANIMATION != 0;
     // Which bitstream comes is not known yet: the dearer one. An animation has two canvases of four bytes besides.
     probe.decoder_bytes = probe.pixels() * (LOSSLESS_BYTES + if animated { 8 } else { 0 });
-    if !animated && flags & FLAG_EXIF == 0 {
+    if !animated && flags & (FLAG_EXIF | FLAG_ICC) == 0 {
         return Ok(probe);
     }
     reader.skip(rest_bytes + (bytes & 1))?;
@@ -91,9 +92,15 @@ fn extended<R: BufRead + Seek>(reader: &mut Reader<'_, R>, riff_bytes: u64, byte
         match &kind {
             b"ANMF" => {
                 frames += 1;
-                check_frames(Format::WebP, frames, limits)?;
+                check_frames(Format::WebP, frames, probe.pixels(), limits)?;
             }
             b"VP8 " | b"VP8L" => pictures += 1,
+            b"ICCP" => {
+                probe.profile_bytes = bytes;
+                if !animated && flags & FLAG_EXIF == 0 {
+                    break;
+                }
+            }
             b"EXIF" => {
                 probe.orientation = reader.orientation_of_block(bytes)?;
                 break;

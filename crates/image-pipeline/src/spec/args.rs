@@ -3,8 +3,9 @@
 //! Invariant: a value that leaves here lies in the range its row names; an empty argument is `None`, never a value.
 
 use super::error::{Fault, SpecError};
-use super::model::{Gravity, Length, Rgb};
+use super::model::{Anchor, Gravity, Length, Place, Rgb};
 use super::options::{ArgKind, Id, MAX_SHARE, MAX_SIDE_PX, MIN_SHARE, OptionRow};
+use super::text;
 
 /// Most characters of a number; what is longer is refused unread.
 const MAX_NUMBER_CHARS: usize = 48;
@@ -23,7 +24,7 @@ impl<'t> Args<'t> {
     pub(super) fn split(row: &'static OptionRow, text: &'t str) -> Result<Self, SpecError> {
         let allowed = match row.id {
             Id::Preset => usize::MAX,
-            Id::Background => 3,
+            Id::Background | Id::Tint => 3,
             _ => row.args.len(),
         };
         let values: Vec<&str> = text.split(':').collect();
@@ -132,22 +133,83 @@ impl<'t> Args<'t> {
         }
     }
 
-    /// A gravity word at `index`, the focus point in the two arguments after it.
+    /// Pixels or a share, either way.
+    pub(super) fn offset(&self, index: usize) -> Result<Option<f32>, SpecError> {
+        let Some(text) = self.value(index) else { return Ok(None) };
+        let most = MAX_SIDE_PX as f32;
+        match (self.kind(index), decimal(text)) {
+            (Some(ArgKind::Offset), Some(number)) if (-most..=most).contains(&number) => Ok(Some(number + 0.0)),
+            _ => Err(self.refuse(index, text)),
+        }
+    }
+
+    /// A gravity word at `index`, its offsets, or the focus point, in the two arguments after it.
     pub(super) fn gravity(&self, index: usize) -> Result<Option<Gravity>, SpecError> {
         let word = self.word(index)?;
-        if word != Some("fp")
+        let takes_none = match word {
+            None => Some("none unless gravity is said"),
+            Some("sm") => Some("none after sm"),
+            Some(_) => None,
+        };
+        if let Some(allowed) = takes_none
             && let Some((at, text)) = [index + 1, index + 2].into_iter().find_map(|at| self.value(at).map(|text| (at, text)))
         {
             let subject = format!("{} argument {}", self.row.name, at + 1);
-            return Err(Fault::NotAllowed { subject, found: SpecError::clip(text), allowed: "none unless gravity is fp".to_owned() }.into());
+            return Err(Fault::NotAllowed { subject, found: SpecError::clip(text), allowed: allowed.to_owned() }.into());
         }
-        Ok(match word {
-            None => None,
-            Some("fp") => {
-                Some(Gravity::FocusPoint { x: self.decimal(index + 1)?.unwrap_or(0.5), y: self.decimal(index + 2)?.unwrap_or(0.5) })
+        match word {
+            None => Ok(None),
+            Some("fp") => Ok(Some(Gravity::focus(self.share(index + 1)?.unwrap_or(0.5), self.share(index + 2)?.unwrap_or(0.5)))),
+            Some(word) => {
+                let (x, y) = (self.offset(index + 1)?.unwrap_or(0.0), self.offset(index + 2)?.unwrap_or(0.0));
+                Ok(Anchor::from_word(word).map(|anchor| Gravity { anchor, x, y }))
             }
-            Some(word) => Gravity::from_word(word),
-        })
+        }
+    }
+
+    /// 0 to 1, whatever else the row allows there.
+    fn share(&self, index: usize) -> Result<Option<f32>, SpecError> {
+        let Some(number) = self.offset(index)? else { return Ok(None) };
+        if (0.0..=1.0).contains(&number) {
+            return Ok(Some(number));
+        }
+        let name = self.row.args.get(index).map_or("", |arg| arg.name);
+        let subject = format!("{} {name}", self.row.name);
+        Err(Fault::NotAllowed { subject, found: SpecError::clip(&number.to_string()), allowed: "0 to 1".to_owned() }.into())
+    }
+
+    /// Where something is laid.
+    pub(super) fn place(&self, index: usize) -> Result<Option<Place>, SpecError> {
+        Ok(self.word(index)?.and_then(Place::from_word))
+    }
+
+    /// `rrggbb` or `rgb` in one argument.
+    pub(super) fn hex(&self, index: usize) -> Result<Option<Rgb>, SpecError> {
+        let Some(text) = self.value(index) else { return Ok(None) };
+        hex_colour(text.strip_prefix('#').unwrap_or(text)).map(Some).ok_or_else(|| self.refuse(index, text))
+    }
+
+    /// The name of something the operator named.
+    pub(super) fn name(&self, index: usize) -> Result<Option<String>, SpecError> {
+        let Some(text) = self.value(index) else { return Ok(None) };
+        if is_name(text) { Ok(Some(text.to_owned())) } else { Err(self.refuse(index, text)) }
+    }
+
+    /// Text in base64 or percent-encoded.
+    pub(super) fn text(&self, index: usize) -> Result<Option<String>, SpecError> {
+        let Some(written) = self.value(index) else { return Ok(None) };
+        text::decode(written).map(Some).ok_or_else(|| self.refuse(index, written))
+    }
+
+    /// Whether no argument has a value.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.iter().all(|value| value.is_empty())
+    }
+
+    /// "argument has no value, allowed is Y".
+    pub(super) fn missing(&self, index: usize) -> SpecError {
+        let (name, allowed) = self.row.args.get(index).map_or(("", String::new()), |arg| (arg.name, arg.kind.to_string()));
+        Fault::NoValue { subject: format!("{} {name}", self.row.name), allowed }.into()
     }
 
     /// `rrggbb`, `rgb`, or three numbers; a leading `#` is allowed.
@@ -163,6 +225,12 @@ impl<'t> Args<'t> {
             _ => Err(self.refuse(0, &written)),
         }
     }
+}
+
+/// Whether a watermark may be called this.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
 }
 
 /// Digits, one sign, one point: no exponent, no `inf`, no `nan`, nothing endless.

@@ -27,6 +27,8 @@ pub(super) enum Fault {
     TooLong { found: usize, allowed: usize },
     #[error("more than {allowed} options, presets included")]
     TooManyOptions { allowed: usize },
+    #[error("more than {allowed} passes (/-/), presets included")]
+    TooManyPasses { allowed: usize },
     #[error("unknown preset {}, there are {known}", quoted(found))]
     UnknownPreset { found: String, known: String },
     #[error("preset {} refers to presets more than {allowed} deep", quoted(found))]

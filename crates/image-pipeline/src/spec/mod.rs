@@ -10,12 +10,20 @@ mod format;
 mod model;
 mod options;
 mod parse;
+mod passes;
 mod presets;
+mod surround;
 #[cfg(test)]
 mod tests;
+mod text;
+mod words;
 
+pub(crate) use args::is_name;
 pub use error::SpecError;
-pub use format::DEFAULT_QUALITY;
-pub use model::{Crop, Filters, FormatChoice, Gravity, Length, Output, OutputFormat, Resize, ResizeMode, Rgb, Rotation, Spec};
+pub use format::{DEFAULT_EFFORT, DEFAULT_QUALITY};
+pub use model::{
+    Anchor, Border, Crop, Filters, FormatChoice, Frame, Gravity, KeptMetadata, Kernel, Length, Output, OutputFormat, Padding, Pass, Place,
+    Resize, ResizeMode, Rgb, Rotation, Spec, TextMark, Trim, Watermark,
+};
 pub use options::{Arg, ArgKind, OPTIONS, OptionRow};
 pub use presets::Presets;

@@ -1,28 +1,57 @@
 //! What a client may want of an image, as types. Knows nothing of text or pixels.
 
+use std::num::NonZeroU32;
+
+pub use super::surround::{Border, Frame, Padding, Place, TextMark, Trim, Watermark};
+
 /// What a client wants of an image: parsed, checked, canonical.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// Apply the EXIF orientation (`auto_rotate`, on by default).
+    /// Apply the EXIF orientation (`auto_rotate`, on by default), before anything else.
     pub auto_rotate: bool,
-    /// Clockwise turn after the EXIF orientation.
+    /// What is done to the image.
+    pub first: Pass,
+    /// What is done to the result of the pass before, in order (`/-/`).
+    pub then: Vec<Pass>,
+    /// How the result of the last pass is written.
+    pub output: Output,
+}
+
+/// One walk through the fixed order of work; the default does nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// Clockwise turn; in the first pass after the EXIF orientation.
     pub rotate: Rotation,
     /// Mirror left-right, after the turn.
     pub flip_horizontal: bool,
     /// Mirror top-bottom, after the turn.
     pub flip_vertical: bool,
+    /// Cut away edges of one colour.
+    pub trim: Option<Trim>,
     /// Cut before resizing.
     pub crop: Option<Crop>,
     /// Size of the result.
     pub resize: Resize,
+    /// Pixels of the result for each of the sizes asked for; also of paddings, borders and offsets.
+    pub dpr: f32,
+    /// What pixels are weighed with when the size changes.
+    pub kernel: Kernel,
+    /// Resample light instead of stored values.
+    pub linear_light: bool,
     /// Where `fill` cuts and where `crop` cuts unless it says otherwise.
     pub gravity: Gravity,
+    /// Fill the box of `resize` up with background where the picture is smaller, the picture lying there.
+    pub extend: Option<Gravity>,
     /// Pixel filters, after resizing.
     pub filters: Filters,
+    /// What is put around the picture.
+    pub frame: Frame,
     /// Colour put under transparent pixels; `None` keeps transparency where the output can (white where it cannot).
     pub background: Option<Rgb>,
-    /// How the result is written.
-    pub output: Output,
+    /// An image on top.
+    pub watermark: Option<Watermark>,
+    /// A line of text on top.
+    pub text: Option<TextMark>,
 }
 
 /// Quarter turns, clockwise.
@@ -60,9 +89,21 @@ pub struct Crop {
     pub gravity: Option<Gravity>,
 }
 
-/// Which part is kept when something must go.
+/// Which part is kept when something must go, and where something lies that does not fill its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Gravity {
+pub struct Gravity {
+    /// The side or corner.
+    pub anchor: Anchor,
+    /// Of `fp` the point, 0 left to 1 right; of sides and corners how far from there towards the middle (of the middle: to the right): pixels, or
+    /// below 1 a share of the width.
+    pub x: f32,
+    /// The same from top to bottom.
+    pub y: f32,
+}
+
+/// Sides, corners, and what is neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
     /// `ce`
     Centre,
     /// `no`
@@ -81,13 +122,25 @@ pub enum Gravity {
     SouthEast,
     /// `sowe`
     SouthWest,
-    /// `fp:x:y`: the point to keep in view, each 0 to 1 from the top left.
-    FocusPoint {
-        /// 0 left to 1 right.
-        x: f32,
-        /// 0 top to 1 bottom.
-        y: f32,
-    },
+    /// `fp:x:y`: the point to keep in view.
+    FocusPoint,
+    /// `sm`: what looks most worth looking at.
+    Smart,
+}
+
+impl Gravity {
+    /// The middle.
+    pub const CENTRE: Self = Self::at(Anchor::Centre);
+
+    /// At a side or corner, without an offset.
+    pub const fn at(anchor: Anchor) -> Self {
+        Self { anchor, x: 0.0, y: 0.0 }
+    }
+
+    /// A point to keep in view, each 0 to 1 from the top left.
+    pub const fn focus(x: f32, y: f32) -> Self {
+        Self { anchor: Anchor::FocusPoint, x, y }
+    }
 }
 
 /// How the wanted box and the image are brought together.
@@ -103,10 +156,12 @@ pub enum ResizeMode {
     Force,
     /// `fill` if box and image are both landscape or both portrait, else `fit`.
     Auto,
+    /// As `fill`, but nothing is cut: sharp's `outside`.
+    Outside,
 }
 
-/// `resize:mode:W:H:enlarge`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `resize:mode:W:H:enlarge`, and what else has a say in the size.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resize {
     /// How.
     pub mode: ResizeMode,
@@ -116,6 +171,25 @@ pub struct Resize {
     pub height_px: u32,
     /// Make small images larger too.
     pub enlarge: bool,
+    /// The result is scaled to be no narrower, even if that enlarges it or passes the box; 0: no such bound.
+    pub min_width_px: u32,
+    /// The same of the height.
+    pub min_height_px: u32,
+    /// Factors of width and height, after the box.
+    pub zoom: [f32; 2],
+}
+
+/// `resizing_algorithm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// `lanczos3`
+    Lanczos3,
+    /// `cubic`
+    Cubic,
+    /// `linear`
+    Linear,
+    /// `nearest`
+    Nearest,
 }
 
 /// Pixel filters; the default does nothing.
@@ -139,6 +213,18 @@ pub struct Filters {
     pub sepia: bool,
     /// Negative.
     pub invert: bool,
+    /// Degrees by which hues turn, 0 to 360.
+    pub hue_deg: f32,
+    /// Gamma; 1 is off.
+    pub gamma: Option<f32>,
+    /// Lightness as it is, hue and strength of colour of this one.
+    pub tint: Option<Rgb>,
+    /// The colours that black and white become.
+    pub duotone: Option<[Rgb; 2]>,
+    /// Stretch lightness to the whole range.
+    pub normalize: bool,
+    /// Side of the window whose middle value each pixel takes; 0 and 1 are off.
+    pub median_px: u32,
 }
 
 /// An sRGB colour.
@@ -150,6 +236,8 @@ pub struct Rgb(pub [u8; 3]);
 pub enum FormatChoice {
     /// Not said, or `keep`: the source's if we write it, else JPEG, or PNG with alpha.
     Keep,
+    /// What suits the result's pixels.
+    Auto,
     /// This one.
     Fixed(OutputFormat),
 }
@@ -161,15 +249,49 @@ pub enum OutputFormat {
     Jpeg,
     /// PNG, 8 bit.
     Png,
-    /// WebP, lossy.
+    /// WebP, lossy unless asked otherwise, animated where the source is.
     WebP,
+    /// GIF, animated where the source is; 256 colours at most, alpha all or nothing.
+    Gif,
+    /// AVIF, lossy, 8 bit, 4:4:4.
+    Avif,
 }
 
 /// How the result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Output {
     /// Which format.
     pub format: FormatChoice,
-    /// 1 to 100; 80 when absent. PNG has none.
+    /// 1 to 100; 80 when absent. PNG and GIF have none.
     pub quality: Option<u8>,
+    /// JPEG in several passes; means nothing to other formats.
+    pub progressive: bool,
+    /// Work spent on WebP (libwebp's method, 0 to 6) and AVIF (0 to 9); 2 when absent; means nothing to other formats.
+    pub effort: Option<u8>,
+    /// Most bytes of the result; quality is lowered to keep within them.
+    pub max_bytes: Option<NonZeroU32>,
+    /// Every sample as it is; means nothing but to WebP: PNG always is.
+    pub lossless: bool,
+    /// Most colours of a palette, 2 to 256; absent: true colour for PNG, 256 for GIF; means nothing to other formats.
+    pub colors: Option<u16>,
+    /// How much of a palette's error is spread to the neighbours, 0 to 1; all when absent; means nothing without a palette.
+    pub dither: Option<f32>,
+    /// Most frames of an animation that are written; absent: all.
+    pub max_frames: Option<u32>,
+    /// What of the source's metadata is written into the result.
+    pub metadata: KeptMetadata,
+    /// Colours stay as they are stored, and their profile is written with them; else they become sRGB, which needs none.
+    pub keep_profile: bool,
+}
+
+/// What of the source's metadata is written into a result. Places, thumbnails and makers' notes never are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KeptMetadata {
+    /// Nothing.
+    #[default]
+    None,
+    /// Who made the picture, who owns it, whom to thank.
+    Copyright,
+    /// That, and what the camera says of itself and the exposure.
+    All,
 }

@@ -2,6 +2,10 @@
 //!
 //! Names and meanings follow imgproxy's grammar; the aliases are those of sharp and weserv query strings.
 
+mod filters;
+mod geometry;
+mod surround;
+
 use std::fmt;
 
 use super::Spec;
@@ -16,8 +20,22 @@ pub(super) const MAX_FACTOR: f32 = 10.0;
 pub(super) const MIN_SHARE: f32 = 0.0001;
 /// See [`MIN_SHARE`].
 pub(super) const MAX_SHARE: f32 = 0.9999;
+/// Most colours of a palette.
+pub(super) const MAX_COLORS: i64 = 256;
+/// Most frames an option may name.
+pub(super) const MAX_FRAMES: i64 = 65_535;
 /// Largest block of `pixelate`, in pixels.
 pub(super) const MAX_BLOCK_PX: i64 = 1024;
+/// Largest window of `median`, in pixels.
+pub(super) const MAX_MEDIAN_PX: i64 = 99;
+/// Widest border, padding and radius, in pixels.
+pub(super) const MAX_FRAME_PX: i64 = 8192;
+/// Largest font, in pixels.
+pub(super) const MAX_TEXT_PX: i64 = 1000;
+/// Longest text of `watermark_text`, in characters.
+pub(super) const MAX_TEXT_CHARS: usize = 120;
+/// Largest bound `max_bytes` may state.
+const MAX_RESULT_BYTES: i64 = 0xffff_ffff;
 
 /// One option: how it is spelled, what it takes, what it does.
 #[derive(Debug)]
@@ -84,6 +102,14 @@ pub enum ArgKind {
     Length,
     /// `rrggbb`, `rgb` or, over three arguments, `r:g:b`.
     Colour,
+    /// `rrggbb` or `rgb`, in one argument.
+    Hex,
+    /// Pixels, or a share of the side below 1; negative ones point the other way.
+    Offset,
+    /// The name of a watermark.
+    Name,
+    /// Text in base64 for URLs, or percent-encoded.
+    Text,
     /// The name of a preset.
     Preset,
 }
@@ -100,6 +126,10 @@ impl fmt::Display for ArgKind {
             Self::Words(words) => write!(f, "some of {}, separated by commas", words.join(", ")),
             Self::Length => write!(f, "0 (all), a share {MIN_SHARE} to {MAX_SHARE}, or 1 to {MAX_SIDE_PX} px"),
             Self::Colour => f.write_str("rrggbb, rgb or r:g:b with 0 to 255 each"),
+            Self::Hex => f.write_str("rrggbb or rgb"),
+            Self::Offset => write!(f, "-{MAX_SIDE_PX} to {MAX_SIDE_PX} px, below 1 a share of the side"),
+            Self::Name => f.write_str("1 to 64 characters of a-z, 0-9, _ and -"),
+            Self::Text => write!(f, "1 to {MAX_TEXT_CHARS} characters as base64 for URLs, or percent-encoded with at least one %xx"),
             Self::Preset => f.write_str("the name of a preset"),
         }
     }
@@ -129,12 +159,32 @@ impl OptionRow {
 /// What the parser does with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Id {
+    Trim,
+    MinWidth,
+    MinHeight,
+    Dpr,
+    Zoom,
+    Extend,
+    Kernel,
+    Median,
+    Normalize,
+    Gamma,
+    Hue,
+    Tint,
+    Duotone,
+    Border,
+    RoundCorner,
+    Padding,
+    Watermark,
+    Text,
+    MaxBytes,
     Resize,
     Size,
     ResizingType,
     Width,
     Height,
     Enlarge,
+    Linear,
     Fit,
     Crop,
     Gravity,
@@ -159,21 +209,19 @@ pub(super) enum Id {
     Background,
     Format,
     Quality,
+    Progressive,
+    Effort,
+    Lossless,
+    Colors,
+    Dither,
+    MaxFrames,
+    StripMetadata,
+    KeepCopyright,
+    StripColorProfile,
     Preset,
 }
 
-const MODE: Arg = Arg { name: "mode", kind: ArgKind::Word(&["fit", "fill", "fill-down", "force", "auto"]) };
-const WIDTH: Arg = Arg { name: "width", kind: ArgKind::Integer { min: 0, max: MAX_SIDE_PX, unit: "px" } };
-const HEIGHT: Arg = Arg { name: "height", kind: ArgKind::Integer { min: 0, max: MAX_SIDE_PX, unit: "px" } };
-const ENLARGE: Arg = Arg { name: "enlarge", kind: ArgKind::Switch };
-const GRAVITY: Arg = Arg { name: "gravity", kind: ArgKind::Word(&["ce", "no", "so", "ea", "we", "noea", "nowe", "soea", "sowe", "fp"]) };
-const FOCUS_X: Arg = Arg { name: "x", kind: ArgKind::Decimal { min: 0.0, max: 1.0 } };
-const FOCUS_Y: Arg = Arg { name: "y", kind: ArgKind::Decimal { min: 0.0, max: 1.0 } };
 const SWITCH: Arg = Arg { name: "on", kind: ArgKind::Switch };
-const SIGMA: Arg = Arg { name: "sigma", kind: ArgKind::Decimal { min: 0.0, max: MAX_SIGMA } };
-const FACTOR: Arg = Arg { name: "factor", kind: ArgKind::Decimal { min: 0.0, max: MAX_FACTOR } };
-const ALIGNMENTS: &[&str] =
-    &["center", "centre", "top", "right", "bottom", "left", "top-left", "top-right", "bottom-left", "bottom-right", "focal"];
 
 /// Every option this version knows, in the order of the canonical text.
 pub const OPTIONS: &[OptionRow] = &[
@@ -186,234 +234,60 @@ pub const OPTIONS: &[OptionRow] = &[
         default: "none",
         what: "puts the options of one or more presets (`pr:a:b`) in its place; options after it override them",
     },
-    OptionRow {
-        name: "auto_rotate",
-        short: "ar",
-        aliases: &[],
-        id: Id::AutoRotate,
-        args: &[SWITCH],
-        default: "1",
-        what: "applies the EXIF orientation",
-    },
-    OptionRow {
-        name: "rotate",
-        short: "rot",
-        aliases: &["ro"],
-        id: Id::Rotate,
-        args: &[Arg { name: "degrees", kind: ArgKind::Multiple { of: 90, min: -360, max: 360 } }],
-        default: "0",
-        what: "turns clockwise, after the EXIF orientation",
-    },
-    OptionRow {
-        name: "flip",
-        short: "fl",
-        aliases: &[],
-        id: Id::Flip,
-        args: &[Arg { name: "horizontal", kind: ArgKind::Switch }, Arg { name: "vertical", kind: ArgKind::Switch }],
-        default: "0:0",
-        what: "mirrors left-right and top-bottom, after the turn; as a query parameter without a colon it is sharp's flip: top-bottom",
-    },
-    OptionRow {
-        name: "flop",
-        short: "flop",
-        aliases: &[],
-        id: Id::FlipHorizontal,
-        args: &[SWITCH],
-        default: "0",
-        what: "sharp's flop: mirrors left-right",
-    },
-    OptionRow {
-        name: "crop",
-        short: "c",
-        aliases: &[],
-        id: Id::Crop,
-        args: &[Arg { name: "width", kind: ArgKind::Length }, Arg { name: "height", kind: ArgKind::Length }, GRAVITY, FOCUS_X, FOCUS_Y],
-        default: "0:0",
-        what: "cuts a rectangle out before resizing; larger than the image means all of it",
-    },
-    OptionRow {
-        name: "gravity",
-        short: "g",
-        aliases: &[],
-        id: Id::Gravity,
-        args: &[GRAVITY, FOCUS_X, FOCUS_Y],
-        default: "ce",
-        what: "which part stays when `fill` or `crop` cuts; `fp:x:y` keeps a point in view",
-    },
-    OptionRow {
-        name: "a",
-        short: "a",
-        aliases: &[],
-        id: Id::Align,
-        args: &[Arg { name: "alignment", kind: ArgKind::Word(ALIGNMENTS) }],
-        default: "center",
-        what: "gravity in weserv's words; `focal` takes the point from fpx and fpy",
-    },
-    OptionRow { name: "fpx", short: "fpx", aliases: &[], id: Id::FocusX, args: &[FOCUS_X], default: "0.5", what: "x of the focus point" },
-    OptionRow { name: "fpy", short: "fpy", aliases: &[], id: Id::FocusY, args: &[FOCUS_Y], default: "0.5", what: "y of the focus point" },
-    OptionRow {
-        name: "resize",
-        short: "rs",
-        aliases: &[],
-        id: Id::Resize,
-        args: &[MODE, WIDTH, HEIGHT, ENLARGE],
-        default: "fit:0:0:0",
-        what: "brings the image to a box; a side of 0 follows from the other (with `force`: stays), both 0: no resizing",
-    },
-    OptionRow {
-        name: "size",
-        short: "s",
-        aliases: &[],
-        id: Id::Size,
-        args: &[WIDTH, HEIGHT, ENLARGE],
-        default: "0:0:0",
-        what: "the box of `resize` without its mode",
-    },
-    OptionRow {
-        name: "resizing_type",
-        short: "rt",
-        aliases: &[],
-        id: Id::ResizingType,
-        args: &[MODE],
-        default: "fit",
-        what: "the mode of `resize`",
-    },
-    OptionRow {
-        name: "width",
-        short: "w",
-        aliases: &[],
-        id: Id::Width,
-        args: &[WIDTH],
-        default: "0",
-        what: "width of the box of `resize`",
-    },
-    OptionRow {
-        name: "height",
-        short: "h",
-        aliases: &[],
-        id: Id::Height,
-        args: &[HEIGHT],
-        default: "0",
-        what: "height of the box of `resize`",
-    },
-    OptionRow {
-        name: "enlarge",
-        short: "el",
-        aliases: &[],
-        id: Id::Enlarge,
-        args: &[ENLARGE],
-        default: "0",
-        what: "makes small images larger too",
-    },
-    OptionRow {
-        name: "fit",
-        short: "fit",
-        aliases: &[],
-        id: Id::Fit,
-        args: &[Arg { name: "fit", kind: ArgKind::Word(&["inside", "cover", "fill"]) }],
-        default: "inside, without enlarging",
-        what: "sharp's fit: inside = rt:fit, cover = rt:fill, fill = rt:force, each with el:1 unless el says otherwise; \
-               contain (pads) and outside are not supported",
-    },
-    OptionRow {
-        name: "brightness",
-        short: "br",
-        aliases: &[],
-        id: Id::Brightness,
-        args: &[Arg { name: "amount", kind: ArgKind::Integer { min: -255, max: 255, unit: "" } }],
-        default: "0",
-        what: "adds to each channel of 0 to 255",
-    },
-    OptionRow {
-        name: "contrast",
-        short: "co",
-        aliases: &["con"],
-        id: Id::Contrast,
-        args: &[FACTOR],
-        default: "1",
-        what: "multiplies each channel's distance from mid-grey; below 1 less, above 1 more",
-    },
-    OptionRow {
-        name: "saturation",
-        short: "sa",
-        aliases: &["sat"],
-        id: Id::Saturation,
-        args: &[FACTOR],
-        default: "1",
-        what: "multiplies each pixel's distance from its own grey; 0 is grey, above 1 more colourful",
-    },
-    OptionRow {
-        name: "grayscale",
-        short: "gray",
-        aliases: &["greyscale", "grey"],
-        id: Id::Grayscale,
-        args: &[SWITCH],
-        default: "0",
-        what: "luma of Rec. 709 in all channels",
-    },
-    OptionRow {
-        name: "sepia",
-        short: "sepia",
-        aliases: &[],
-        id: Id::Sepia,
-        args: &[SWITCH],
-        default: "0",
-        what: "brown tones of an old print",
-    },
-    OptionRow { name: "invert", short: "invert", aliases: &["negate"], id: Id::Invert, args: &[SWITCH], default: "0", what: "negative" },
-    OptionRow {
-        name: "filt",
-        short: "filt",
-        aliases: &[],
-        id: Id::Filt,
-        args: &[Arg { name: "filters", kind: ArgKind::Words(&["greyscale", "grayscale", "sepia", "negate"]) }],
-        default: "none",
-        what: "weserv's filters: greyscale = gray, sepia, negate = invert",
-    },
-    OptionRow {
-        name: "blur",
-        short: "bl",
-        aliases: &[],
-        id: Id::Blur,
-        args: &[SIGMA],
-        default: "0",
-        what: "Gaussian blur; the value is the standard deviation in pixels of the result",
-    },
-    OptionRow {
-        name: "sharpen",
-        short: "sh",
-        aliases: &["sharp"],
-        id: Id::Sharpen,
-        args: &[SIGMA],
-        default: "0",
-        what: "unsharp mask; the value is the standard deviation in pixels of the result",
-    },
-    OptionRow {
-        name: "pixelate",
-        short: "pix",
-        aliases: &[],
-        id: Id::Pixelate,
-        args: &[Arg { name: "block", kind: ArgKind::Integer { min: 0, max: MAX_BLOCK_PX, unit: "px" } }],
-        default: "0",
-        what: "square blocks of one colour; the value is their side in pixels of the result",
-    },
-    OptionRow {
-        name: "background",
-        short: "bg",
-        aliases: &[],
-        id: Id::Background,
-        args: &[Arg { name: "colour", kind: ArgKind::Colour }],
-        default: "none: transparency stays, white where the format has none",
-        what: "colour put under transparent pixels",
-    },
+    geometry::AUTO_ROTATE,
+    geometry::ROTATE,
+    geometry::FLIP,
+    geometry::FLOP,
+    geometry::TRIM,
+    geometry::CROP,
+    geometry::GRAVITY,
+    geometry::A,
+    geometry::FPX,
+    geometry::FPY,
+    geometry::RESIZE,
+    geometry::SIZE,
+    geometry::RESIZING_TYPE,
+    geometry::WIDTH,
+    geometry::HEIGHT,
+    geometry::MIN_WIDTH,
+    geometry::MIN_HEIGHT,
+    geometry::DPR,
+    geometry::ZOOM,
+    geometry::ENLARGE,
+    geometry::EXTEND,
+    geometry::RESIZING_ALGORITHM,
+    geometry::LINEAR_LIGHT,
+    geometry::FIT,
+    filters::MEDIAN,
+    filters::NORMALIZE,
+    filters::BRIGHTNESS,
+    filters::CONTRAST,
+    filters::GAMMA,
+    filters::SATURATION,
+    filters::HUE,
+    filters::GRAYSCALE,
+    filters::SEPIA,
+    filters::TINT,
+    filters::DUOTONE,
+    filters::INVERT,
+    filters::FILT,
+    filters::BLUR,
+    filters::SHARPEN,
+    filters::PIXELATE,
+    surround::BORDER,
+    surround::ROUND_CORNER,
+    surround::PADDING,
+    surround::BACKGROUND,
+    surround::WATERMARK,
+    surround::WATERMARK_TEXT,
     OptionRow {
         name: "format",
         short: "f",
         aliases: &["ext", "output"],
         id: Id::Format,
-        args: &[Arg { name: "format", kind: ArgKind::Word(&["keep", "jpg", "jpeg", "png", "webp"]) }],
-        default: "keep: the source's if written by this version, else jpg, or png with transparency",
-        what: "format of the result",
+        args: &[Arg { name: "format", kind: ArgKind::Word(&["auto", "keep", "jpg", "jpeg", "png", "webp", "avif", "gif"]) }],
+        default: "keep: the source's if written by this version, else jpg, or png with transparency, or webp where it moves",
+        what: "format of the result; auto goes by what the result shows: jpg for an opaque photo, webp for one with transparency, png for what is drawn; an animation stays one, as webp",
     },
     OptionRow {
         name: "quality",
@@ -422,7 +296,101 @@ pub const OPTIONS: &[OptionRow] = &[
         id: Id::Quality,
         args: &[Arg { name: "quality", kind: ArgKind::Integer { min: 1, max: 100, unit: "" } }],
         default: "80",
-        what: "quality of jpg and webp; png has none",
+        what: "quality of jpg, webp and avif; png and gif have none",
+    },
+    OptionRow {
+        name: "max_bytes",
+        short: "mb",
+        aliases: &[],
+        id: Id::MaxBytes,
+        args: &[Arg { name: "bytes", kind: ArgKind::Integer { min: 0, max: MAX_RESULT_BYTES, unit: "bytes" } }],
+        default: "0: no bound",
+        what: "lowers the quality as far as needed to keep the result within so many bytes, of animations, too; fails where the lowest is not enough, \
+               and where a format without quality (png, gif, a lossless webp) is larger; with `f:auto` what would be a png becomes a webp instead",
+    },
+    OptionRow {
+        name: "progressive",
+        short: "progressive",
+        aliases: &[],
+        id: Id::Progressive,
+        args: &[SWITCH],
+        default: "0",
+        what: "writes a jpg in several passes, coarse ones first: a few percent smaller, a little more work; other formats have none",
+    },
+    OptionRow {
+        name: "effort",
+        short: "effort",
+        aliases: &[],
+        id: Id::Effort,
+        args: &[Arg { name: "effort", kind: ArgKind::Integer { min: 0, max: 9, unit: "" } }],
+        default: "2",
+        what: "work spent on a webp (above 6 as 6; 4 takes two and a half times as long as 2 for 4 percent fewer bytes) or an avif; other formats have none",
+    },
+    OptionRow {
+        name: "lossless",
+        short: "lossless",
+        aliases: &["l"],
+        id: Id::Lossless,
+        args: &[SWITCH],
+        default: "0",
+        what: "writes every sample of a webp as it is; a png always is, jpg and gif cannot be",
+    },
+    OptionRow {
+        name: "colors",
+        short: "colors",
+        aliases: &["colours"],
+        id: Id::Colors,
+        args: &[Arg { name: "colors", kind: ArgKind::Integer { min: 2, max: MAX_COLORS, unit: "" } }],
+        default: "true colour in a png, 256 in a gif",
+        what: "writes a png with a palette of so many colours at most, exactly where the picture has no more; the same for a gif; \
+               other formats have none",
+    },
+    OptionRow {
+        name: "dither",
+        short: "dither",
+        aliases: &[],
+        id: Id::Dither,
+        args: &[Arg { name: "share", kind: ArgKind::Decimal { min: 0.0, max: 1.0 } }],
+        default: "1",
+        what: "how much of what a palette cannot show is spread over the neighbours (Floyd-Steinberg); 0 leaves flat steps and smaller files",
+    },
+    OptionRow {
+        name: "max_animation_frames",
+        short: "maf",
+        aliases: &["n"],
+        id: Id::MaxFrames,
+        args: &[Arg { name: "frames", kind: ArgKind::Integer { min: -1, max: MAX_FRAMES, unit: "frames" } }],
+        default: "0: all",
+        what: "writes the first so many frames of an animation; 1 is a still picture, 0 and -1 are all; jpg and png have one anyway",
+    },
+    OptionRow {
+        name: "strip_metadata",
+        short: "sm",
+        aliases: &[],
+        id: Id::StripMetadata,
+        args: &[SWITCH],
+        default: "1",
+        what: "leaves metadata out; 0 keeps what Exif says of camera, exposure and times, and who made the picture, but never places, thumbnails, \
+               makers' notes or serial numbers",
+    },
+    OptionRow {
+        name: "keep_copyright",
+        short: "kcr",
+        aliases: &[],
+        id: Id::KeepCopyright,
+        args: &[SWITCH],
+        default: "0",
+        what: "keeps copyright, artist and credit line (from Exif, IPTC or XMP) where metadata is left out",
+    },
+    OptionRow {
+        name: "strip_color_profile",
+        short: "scp",
+        aliases: &[],
+        id: Id::StripColorProfile,
+        args: &[SWITCH],
+        default: "1",
+        what: "brings colours to sRGB and leaves the profile out; 0 keeps colours as they are stored and writes their profile with them; \
+               grey and CMYK become sRGB all the same",
     },
 ];
 
@@ -438,62 +406,7 @@ pub(super) static QUERY_FLIP: OptionRow = OptionRow {
 };
 
 /// Options of the grammar that this version does not do. They are refused by name, never ignored.
-const NOT_SUPPORTED: &[&str] = &[
-    "min-width",
-    "min_width",
-    "mw",
-    "min-height",
-    "min_height",
-    "mh",
-    "dpr",
-    "zoom",
-    "z",
-    "extend",
-    "ex",
-    "resizing_algorithm",
-    "ra",
-    "trim",
-    "t",
-    "hue",
-    "gamma",
-    "gam",
-    "tint",
-    "duotone",
-    "normalize",
-    "median",
-    "padding",
-    "pd",
-    "round_corner",
-    "border",
-    "watermark",
-    "wm",
-    "watermark_text",
-    "wmt",
-    "max_bytes",
-    "mb",
-    "lossless",
-    "l",
-    "effort",
-    "progressive",
-    "strip_metadata",
-    "sm",
-    "keep_copyright",
-    "kcr",
-    "strip_color_profile",
-    "scp",
-    "max_animation_frames",
-    "maf",
-    "n",
-    "expires",
-    "exp",
-    "filename",
-    "fn",
-    "return_attachment",
-    "att",
-    "cachebuster",
-    "cb",
-    "-",
-];
+const NOT_SUPPORTED: &[&str] = &["expires", "exp", "filename", "fn", "return_attachment", "att", "cachebuster", "cb"];
 
 /// The row of a name in any spelling.
 pub(super) fn row_named(name: &str) -> Option<&'static OptionRow> {
@@ -509,7 +422,7 @@ impl Spec {
     /// Whether `name` is an option in any spelling: long, short or query alias. True also for options of the grammar that this
     /// version refuses, so that the refusal names them.
     pub fn is_option_name(name: &str) -> bool {
-        name != "-" && (row_named(name).is_some() || not_supported(name).is_some())
+        row_named(name).is_some() || not_supported(name).is_some()
     }
 
     /// Whether `name` is an option, in any spelling, that this version acts on.

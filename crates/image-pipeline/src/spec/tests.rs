@@ -29,6 +29,43 @@ fn canonical_text_uses_short_names_in_one_order() {
         ("rs:fill:100:100/el:1/rt:force", "rs:force:100:100:1"),
         ("s:10:20:t", "rs:fit:10:20:1"),
         ("rs:fill:0:0:1", ""),
+        ("el:1/dpr:2", "el:1/dpr:2"),
+        ("mw:100/min-height:50/w:10", "rs:fit:10:0/mw:100/mh:50"),
+        ("z:2/dpr:1", "z:2"),
+        ("zoom:2:0.5/w:3", "rs:fit:3:0/z:2:0.5"),
+        ("ex:1/rs:fit:3:4", "rs:fit:3:4/ex:1"),
+        ("ex:1:no:3:0.5/rs:fit:3:4", "rs:fit:3:4/ex:1:no:3:0.5"),
+        ("ex:1", ""),
+        ("ra:nearest/w:3", "rs:fit:3:0/ra:nearest"),
+        ("ra:nearest", ""),
+        ("rs:outside:3:4", "rs:outside:3:4"),
+        ("t:10", "t:10"),
+        ("trim::fff", "t:10:ffffff"),
+        ("t:0::1", "t:0::1"),
+        ("t:2.5:000::1", "t:2.5:000000:0:1"),
+        ("g:no:-10:0.25/c:1:1:soea:4", "c:1:1:soea:4:0/g:no:-10:0.25"),
+        ("g:sm", "g:sm"),
+        (
+            "median:3/normalize/gam:2.2/hue:-30/tint:f00/duotone:000:fff",
+            "median:3/normalize:1/gamma:2.2/hue:330/tint:ff0000/duotone:000000:ffffff",
+        ),
+        ("median:1/hue:360/gamma:1", ""),
+        ("border:2/round_corner:9/pd:1:2:3", "border:2:000000/round_corner:9/pd:1:2:3:2"),
+        ("pd:5", "pd:5:5:5:5"),
+        ("pd:::7", "pd:0:0:7:0"),
+        ("border:0:fff/pd:0", ""),
+        ("wm:0.5", "wm:0.5:ce:0:0:0"),
+        ("wm:1:re:10:0.1:0.25:logo", "wm:1:re:10:0.1:0.25:logo"),
+        ("wm:::::0.5:default", "wm:1:ce:0:0:0.5"),
+        ("wm:0", ""),
+        ("wmt:SGVsbG8", "wmt:SGVsbG8:32:ffffff:1:ce:0:0"),
+        ("wmt:%48ello:20:f00:0.5:soea:4:4", "wmt:SGVsbG8:20:ff0000:0.5:soea:4:4"),
+        ("mb:0", ""),
+        ("mb:20000/q:90", "q:90/mb:20000"),
+        ("w:3/-/h:3", "rs:fit:3:0/-/rs:fit:0:3"),
+        ("f:png/w:3/-/-/h:3/q:7/-/", "rs:fit:3:0/-/rs:fit:0:3/f:png/q:7"),
+        ("/-/h:3", "rs:fit:0:3"),
+        ("ar:0/-/bl:1/-/sh:1", "ar:0/bl:1/-/sh:1"),
         ("c:0.5:200:fp:0.25:1/g:nowe", "c:0.5:200:fp:0.25:1/g:nowe"),
         ("c:0:0:no", ""),
         ("g:fp", "g:fp:0.5:0.5"),
@@ -66,6 +103,11 @@ fn query_names_map_to_the_grammar() {
         (&[("a", "top-left")], "g:nowe"),
         (&[("a", "right bottom")], "g:soea"),
         (&[("a", "center")], ""),
+        (&[("a", "attention"), ("fit", "cover"), ("w", "3"), ("h", "3")], "g:sm/rs:fill:3:3:1"),
+        (&[("fit", "contain"), ("w", "300"), ("h", "200")], "rs:fit:300:200:1/ex:1"),
+        (&[("fit", "contain"), ("w", "300"), ("h", "200"), ("ex", "0")], "rs:fit:300:200:1"),
+        (&[("fit", "outside"), ("w", "300"), ("h", "200"), ("dpr", "2")], "rs:outside:300:200:1/dpr:2"),
+        (&[("trim", "12"), ("hue", "90"), ("gam", "2")], "t:12/gamma:2/hue:90"),
         (&[("fpx", "0.25"), ("a", "focal"), ("fpy", "1")], "g:fp:0.25:1"),
         (&[("flip", "")], "fl:0:1"),
         (&[("flip", "true"), ("flop", "")], "fl:1:1"),
@@ -93,7 +135,7 @@ fn refusals_say_what_was_found_and_what_is_allowed() {
         ("w:abc", r#"width is "abc", allowed is 0 to 65535 px"#),
         ("w:65536", "width is 65536, allowed is 0 to 65535 px"),
         ("rs:fit:2147483648", "resize width is 2147483648, allowed is 0 to 65535 px"),
-        ("rs:cover:1:1", r#"resize mode is "cover", allowed is fit, fill, fill-down, force, auto"#),
+        ("rs:cover:1:1", r#"resize mode is "cover", allowed is fit, fill, fill-down, force, auto, outside"#),
         ("rs:fit:1:1:0:1", "resize has 5 arguments, at most 4 are allowed"),
         ("rs:fit:1:1:yes", r#"resize enlarge is "yes", allowed is 1, t, true or 0, f, false"#),
         ("bl:NaN", r#"blur is "NaN", allowed is 0 to 100"#),
@@ -101,26 +143,45 @@ fn refusals_say_what_was_found_and_what_is_allowed() {
         ("bl:1e9", r#"blur is "1e9", allowed is 0 to 100"#),
         ("bl:-1", "blur is -1, allowed is 0 to 100"),
         ("rot:45", "rotate is 45, allowed is a multiple of 90 from -360 to 360"),
-        ("g:sm", r#"gravity is "sm", allowed is ce, no, so, ea, we, noea, nowe, soea, sowe, fp"#),
         ("g:fp:2:0", "gravity x is 2, allowed is 0 to 1"),
-        ("g:no:1", "gravity argument 2 is 1, allowed is none unless gravity is fp"),
+        ("g:sm:1", "gravity argument 2 is 1, allowed is none after sm"),
+        ("g::1", "gravity argument 2 is 1, allowed is none unless gravity is said"),
+        ("g:no:70000", "gravity x is 70000, allowed is -65535 to 65535 px, below 1 a share of the side"),
+        ("g:up", r#"gravity is "up", allowed is ce, no, so, ea, we, noea, nowe, soea, sowe, fp, sm"#),
+        ("ex::no", "extend on has no value, allowed is 1, t, true or 0, f, false"),
+        ("ex:1:sm", r#"extend gravity is "sm", allowed is ce, no, so, ea, we, noea, nowe, soea, sowe, fp"#),
+        ("dpr:0", "dpr is 0, allowed is 0.1 to 8"),
+        ("z:1:0", "zoom factor_y is 0, allowed is 0.01 to 10"),
+        ("duotone:fff", "duotone light has no value, allowed is rrggbb or rgb"),
+        ("median:100", "median is 100, allowed is 0 to 99 px"),
+        ("wm:2", "watermark opacity is 2, allowed is 0 to 1"),
+        ("wm:1:fp", r#"watermark position is "fp", allowed is ce, no, so, ea, we, noea, nowe, soea, sowe, re, ch"#),
+        ("wm:1:::::Up", r#"watermark name is "Up", allowed is 1 to 64 characters of a-z, 0-9, _ and -"#),
+        (
+            "wmt:Hello!",
+            r#"watermark_text text is "Hello!", allowed is 1 to 120 characters as base64 for URLs, or percent-encoded with at least one %xx"#,
+        ),
+        (
+            "wmt::20",
+            "watermark_text text has no value, allowed is 1 to 120 characters as base64 for URLs, or percent-encoded with at least one %xx",
+        ),
+        ("-/-/-/-/-/-/-/-", "more than 8 passes (/-/), presets included"),
+        ("fn:a", "option fn is not supported by this version"),
+        ("hue:NaN", r#"hue is "NaN", allowed is -360 to 360"#),
         ("c:1.5:1", "crop width is 1.5, allowed is 0 (all), a share 0.0001 to 0.9999, or 1 to 65535 px"),
         ("c:1.0:1", "crop width is 1.0, allowed is 0 (all), a share 0.0001 to 0.9999, or 1 to 65535 px"),
         ("c:-1:1", "crop width is -1, allowed is 0 (all), a share 0.0001 to 0.9999, or 1 to 65535 px"),
-        ("f:avif", r#"format is "avif", allowed is keep, jpg, jpeg, png, webp"#),
+        ("f:jxl", r#"format is "jxl", allowed is auto, keep, jpg, jpeg, png, webp, avif, gif"#),
         ("bg:12345", "background is 12345, allowed is rrggbb, rgb or r:g:b with 0 to 255 each"),
         ("bg:256:0:0", r#"background is "256:0:0", allowed is rrggbb, rgb or r:g:b with 0 to 255 each"#),
         ("w", "width has no value, allowed is 0 to 65535 px"),
-        ("wm:1", "option wm is not supported by this version"),
-        ("w:3/-/h:3", "option /-/ (a second pass) is not supported by this version"),
-        ("fit:contain", "option fit=contain (it pads; use inside or cover) is not supported by this version"),
         ("pr:nope", r#"unknown preset "nope", there are default, filter, thumbnail"#),
         ("w:\u{0}\u{1b}[31m", r#"width is "\0\u{1b}[31m", allowed is 0 to 65535 px"#),
     ] {
         assert_eq!(parse(text).map(|spec| spec.canonical()), Err(wanted.to_owned()), "{text:?}");
     }
     assert!(pairs(&[("a", "top-top")]).is_err());
-    assert!(pairs(&[("a", "attention")]).is_err());
+    assert!(pairs(&[("a", "entropy")]).is_err());
     assert!(pairs(&[("filt", "duotone")]).is_err());
 }
 
@@ -181,7 +242,8 @@ fn table_has_no_spelling_twice_and_every_default_and_name_parses() {
         // The first argument's range, as the table states it, is the one the parser keeps.
         let over = match row.args[0].kind {
             ArgKind::Integer { min, max, .. } | ArgKind::Multiple { min, max, .. } => vec![(max + 1).to_string(), (min - 1).to_string()],
-            ArgKind::Decimal { max, .. } => vec![(max + 0.01).to_string(), "-0.01".to_owned()],
+            ArgKind::Decimal { min, max } => vec![(max + 0.1).to_string(), (min - 0.1).to_string()],
+            ArgKind::Offset => vec!["65536".to_owned(), "-65536".to_owned()],
             _ => vec!["\u{7}nonsense".to_owned()],
         };
         for value in over {
@@ -213,27 +275,44 @@ fn digest_follows_the_canonical_text() {
 fn keep_follows_the_source_where_it_can() {
     use crate::probe::Format;
     let keep = Spec::default();
-    assert_eq!(keep.output_format(Format::WebP, true), OutputFormat::WebP);
-    assert_eq!(keep.output_format(Format::Gif, true), OutputFormat::Png);
-    assert_eq!(keep.output_format(Format::Gif, false), OutputFormat::Jpeg);
-    assert_eq!(parse("bg:fff").expect("parses").output_format(Format::Gif, true), OutputFormat::Jpeg);
-    assert_eq!(parse("f:png").expect("parses").output_format(Format::Jpeg, false), OutputFormat::Png);
+    assert_eq!(keep.output_format(Format::WebP, true), Some(OutputFormat::WebP));
+    assert_eq!(keep.output_format(Format::Gif, true), Some(OutputFormat::Gif));
+    assert_eq!(keep.output_format(Format::Gif, false), Some(OutputFormat::Gif));
+    assert_eq!(parse("bg:fff").expect("parses").output_format(Format::Gif, true), Some(OutputFormat::Gif));
+    for auto in ["f:auto", "output:auto", "ext:auto"] {
+        let auto = parse(auto).expect("parses");
+        assert_eq!((auto.output_format(Format::Jpeg, false), auto.canonical().as_str()), (None, "f:auto"));
+    }
+    assert_eq!(parse("f:png").expect("parses").output_format(Format::Jpeg, false), Some(OutputFormat::Png));
+}
+
+fn anchors() -> impl Strategy<Value = Anchor> {
+    proptest::sample::select(vec![
+        Anchor::Centre,
+        Anchor::North,
+        Anchor::South,
+        Anchor::East,
+        Anchor::West,
+        Anchor::NorthEast,
+        Anchor::NorthWest,
+        Anchor::SouthEast,
+        Anchor::SouthWest,
+        Anchor::FocusPoint,
+        Anchor::Smart,
+    ])
+}
+
+fn offsets() -> impl Strategy<Value = f32> {
+    prop_oneof![3 => Just(0.0_f32), 2 => -70_000.0_f32..70_000.0, 2 => -1.0_f32..=1.0, 1 => any::<f32>()]
 }
 
 fn gravities() -> impl Strategy<Value = Gravity> {
-    prop_oneof![
-        Just(Gravity::Centre),
-        Just(Gravity::North),
-        Just(Gravity::South),
-        Just(Gravity::East),
-        Just(Gravity::West),
-        Just(Gravity::NorthEast),
-        Just(Gravity::NorthWest),
-        Just(Gravity::SouthEast),
-        Just(Gravity::SouthWest),
-        (any::<f32>(), 0.0_f32..=1.0).prop_map(|(x, y)| Gravity::FocusPoint { x, y }),
-        (0.0_f32..=1.0, 0.0_f32..=1.0).prop_map(|(x, y)| Gravity::FocusPoint { x, y }),
-    ]
+    (anchors(), offsets(), offsets()).prop_map(|(anchor, x, y)| Gravity { anchor, x, y })
+}
+
+fn places() -> impl Strategy<Value = (Place, f32, f32)> {
+    let place = prop_oneof![4 => anchors().prop_map(Place::At), 1 => Just(Place::Tiled), 1 => Just(Place::Chequered)];
+    (place, offsets(), offsets())
 }
 
 fn lengths() -> impl Strategy<Value = Length> {
@@ -250,41 +329,118 @@ fn decimals(max: f32) -> impl Strategy<Value = f32> {
     prop_oneof![4 => 0.0_f32..=max, 1 => any::<f32>()]
 }
 
+fn colours() -> impl Strategy<Value = Rgb> {
+    any::<[u8; 3]>().prop_map(Rgb)
+}
+
 prop_compose! {
     fn filters()(
-        blur_sigma in decimals(100.0), sharpen_sigma in decimals(100.0), pixelate_px in any::<u32>(), brightness in any::<i16>(),
-        contrast in proptest::option::of(decimals(10.0)), saturation in proptest::option::of(decimals(10.0)),
-        grayscale in any::<bool>(), sepia in any::<bool>(), invert in any::<bool>(),
+        sigmas in (decimals(100.0), decimals(100.0)), sides in (any::<u32>(), 0_u32..120), brightness in any::<i16>(),
+        factors in (proptest::option::of(decimals(10.0)), proptest::option::of(decimals(10.0)), proptest::option::of(decimals(10.0))),
+        switches in any::<[bool; 4]>(), hue_deg in prop_oneof![-400.0_f32..400.0, any::<f32>()],
+        tint in proptest::option::of(colours()), duotone in proptest::option::of((colours(), colours())),
     ) -> Filters {
-        Filters { blur_sigma, sharpen_sigma, pixelate_px, brightness, contrast, saturation, grayscale, sepia, invert }
+        Filters {
+            blur_sigma: sigmas.0, sharpen_sigma: sigmas.1, pixelate_px: sides.0, median_px: sides.1, brightness, contrast: factors.0,
+            saturation: factors.1, gamma: factors.2, grayscale: switches[0], sepia: switches[1], invert: switches[2], normalize: switches[3],
+            hue_deg, tint, duotone: duotone.map(|(dark, light)| [dark, light]),
+        }
+    }
+}
+
+prop_compose! {
+    fn frames()(
+        border in proptest::option::of((0_u32..9000, colours())), round_px in prop_oneof![Just(0_u32), any::<u32>()],
+        sides in prop_oneof![Just([0_u32; 4]), any::<[u32; 4]>()],
+    ) -> Frame {
+        Frame {
+            border: border.map(|(px, colour)| Border { px, colour }),
+            round_px,
+            padding: Padding { top_px: sides[0], right_px: sides[1], bottom_px: sides[2], left_px: sides[3] },
+        }
+    }
+}
+
+prop_compose! {
+    fn watermarks()(
+        name in proptest::option::of("[a-z0-9_-]{0,5}|[A-Z]|default"), opacity in decimals(1.0), (place, x, y) in places(), scale in decimals(1.0),
+    ) -> Watermark {
+        Watermark { name, opacity, place, x, y, scale }
+    }
+}
+
+prop_compose! {
+    fn texts()(text in ".{0,12}|[a-z]{100,140}", size_px in 0_u32..1200, colour in colours(), opacity in decimals(1.0), (place, x, y) in places()) -> TextMark {
+        TextMark { text, size_px, colour, opacity, place, x, y }
+    }
+}
+
+prop_compose! {
+    fn resizes()(
+        mode in 0_usize..6, sides in prop_oneof![Just([0_u32; 2]), (0_u32..70_000, 0_u32..70_000).prop_map(|(w, h)| [w, h])], enlarge in any::<bool>(),
+        least in prop_oneof![Just([0_u32; 2]), (0_u32..70_000, 0_u32..70_000).prop_map(|(w, h)| [w, h])],
+        zoom in prop_oneof![Just([1.0_f32; 2]), (decimals(10.0), decimals(10.0)).prop_map(|(x, y)| [x, y])],
+    ) -> Resize {
+        let modes = [ResizeMode::Fit, ResizeMode::Fill, ResizeMode::FillDown, ResizeMode::Force, ResizeMode::Auto, ResizeMode::Outside];
+        Resize {
+            mode: modes[mode], width_px: sides[0], height_px: sides[1], enlarge, min_width_px: least[0], min_height_px: least[1], zoom,
+        }
+    }
+}
+
+prop_compose! {
+    fn passes()(
+        turn in (0_i64..4, any::<bool>(), any::<bool>()),
+        trim in proptest::option::of((decimals(255.0), proptest::option::of(colours()), any::<bool>(), any::<bool>())),
+        crop in proptest::option::of((lengths(), lengths(), proptest::option::of(gravities()))),
+        resize in resizes(), dpr in prop_oneof![2 => Just(1.0_f32), 1 => decimals(8.0)], kernel in 0_usize..4, linear_light in any::<bool>(),
+        gravity in gravities(), extend in proptest::option::of(gravities()), filters in filters(),
+        around in (frames(), proptest::option::of(colours()), proptest::option::of(watermarks()), proptest::option::of(texts())),
+    ) -> Pass {
+        Pass {
+            rotate: Rotation::from_degrees(turn.0 * 90),
+            flip_horizontal: turn.1,
+            flip_vertical: turn.2,
+            trim: trim.map(|(threshold, colour, equal_horizontal, equal_vertical)| Trim { threshold, colour, equal_horizontal, equal_vertical }),
+            crop: crop.map(|(width, height, gravity)| Crop { width, height, gravity }),
+            resize,
+            dpr,
+            kernel: [Kernel::Lanczos3, Kernel::Cubic, Kernel::Linear, Kernel::Nearest][kernel],
+            linear_light,
+            gravity,
+            extend,
+            filters,
+            frame: around.0,
+            background: around.1,
+            watermark: around.2,
+            text: around.3,
+        }
     }
 }
 
 prop_compose! {
     /// Any spec a program can build, sensible or not.
     pub(super) fn specs()(
-        turn in (any::<bool>(), 0_i64..4, any::<bool>(), any::<bool>()),
-        crop in proptest::option::of((lengths(), lengths(), proptest::option::of(gravities()))),
-        mode in 0_usize..5, width_px in 0_u32..70_000, height_px in 0_u32..70_000, enlarge in any::<bool>(),
-        gravity in gravities(), filters in filters(), background in proptest::option::of(any::<[u8; 3]>()),
-        format in 0_usize..4, quality in proptest::option::of(any::<u8>()),
+        auto_rotate in any::<bool>(), first in passes(),
+        then in prop_oneof![3 => Just(Vec::new()), 1 => proptest::collection::vec(prop_oneof![1 => Just(Pass::default()), 2 => passes()], 1..4)],
+        format in 0_usize..7, quality in proptest::option::of(any::<u8>()), written in (any::<bool>(), proptest::option::of(any::<u8>())),
+        max_bytes in proptest::option::of(1_u32..),
+        packed in (any::<bool>(), proptest::option::of(any::<u16>()), proptest::option::of(decimals(1.0)), proptest::option::of(any::<u32>())),
+        kept in (0_usize..3, any::<bool>()),
     ) -> Spec {
-        let mode = [ResizeMode::Fit, ResizeMode::Fill, ResizeMode::FillDown, ResizeMode::Force, ResizeMode::Auto][mode];
         let format = [
-            FormatChoice::Keep, FormatChoice::Fixed(OutputFormat::Jpeg), FormatChoice::Fixed(OutputFormat::Png),
-            FormatChoice::Fixed(OutputFormat::WebP),
+            FormatChoice::Keep, FormatChoice::Auto, FormatChoice::Fixed(OutputFormat::Jpeg), FormatChoice::Fixed(OutputFormat::Png),
+            FormatChoice::Fixed(OutputFormat::WebP), FormatChoice::Fixed(OutputFormat::Gif), FormatChoice::Fixed(OutputFormat::Avif),
         ][format];
         Spec {
-            auto_rotate: turn.0,
-            rotate: Rotation::from_degrees(turn.1 * 90),
-            flip_horizontal: turn.2,
-            flip_vertical: turn.3,
-            crop: crop.map(|(width, height, gravity)| Crop { width, height, gravity }),
-            resize: Resize { mode, width_px, height_px, enlarge },
-            gravity,
-            filters,
-            background: background.map(Rgb),
-            output: Output { format, quality },
+            auto_rotate,
+            first,
+            then,
+            output: Output {
+                format, quality, progressive: written.0, effort: written.1, max_bytes: max_bytes.and_then(std::num::NonZeroU32::new),
+                lossless: packed.0, colors: packed.1, dither: packed.2, max_frames: packed.3,
+                metadata: [KeptMetadata::None, KeptMetadata::Copyright, KeptMetadata::All][kept.0], keep_profile: kept.1,
+            },
         }
     }
 }
@@ -319,6 +475,8 @@ proptest! {
 
     #[test]
     fn order_of_options_does_not_matter(spec in specs(), seed in any::<u64>()) {
+        // Within a pass.
+        let spec = Spec { then: Vec::new(), ..spec };
         let text = spec.canonical();
         let mut options: Vec<&str> = text.split('/').collect();
         let mut state = seed | 1;
@@ -349,9 +507,32 @@ proptest! {
 
     #[test]
     fn pairs_and_text_agree(spec in specs()) {
+        // A query has one pass.
+        let spec = Spec { then: Vec::new(), ..spec };
         let text = spec.canonical();
         let pairs: Vec<(&str, &str)> = text.split('/').filter_map(|option| option.split_once(':')).collect();
         let from_pairs = Spec::from_pairs(pairs, &Presets::builtin()).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(from_pairs.canonical(), text);
     }
+}
+
+#[test]
+fn what_is_written_of_an_animation_and_of_colours() {
+    for (text, canonical) in [
+        ("maf:1/f:gif", "f:gif/maf:1"),
+        ("n:-1", ""),
+        ("maf:7/maf:0/f:webp", "f:webp"),
+        ("max_animation_frames:12/f:png", "f:png"),
+        ("l/f:webp", "f:webp/lossless:1"),
+        ("lossless:1/f:png", "f:png"),
+        ("colours:16/dither:0.5/f:png", "f:png/colors:16/dither:0.5"),
+        ("dither:0/f:png", "f:png"),
+        ("dither:0/f:gif/colors:256", "f:gif/dither:0"),
+        ("colors:256", "colors:256"),
+        ("colors:9/f:jpg", "f:jpg"),
+    ] {
+        assert_eq!(parse(text).expect(text).canonical(), canonical, "{text}");
+    }
+    assert!(OutputFormat::Gif.can_move() && OutputFormat::WebP.can_move());
+    assert!(!OutputFormat::Png.can_move() && !OutputFormat::Jpeg.can_move());
 }

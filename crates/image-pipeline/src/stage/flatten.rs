@@ -6,7 +6,7 @@ use crate::spec::Rgb;
 
 /// Lays the picture over `background` and drops the alpha channel, in the buffer it is in. Without alpha nothing happens.
 pub(crate) fn flatten(mut pixels: Pixels, background: Rgb) -> Pixels {
-    if pixels.layout == Layout::Rgb8 {
+    if pixels.layout != Layout::Rgba8 {
         return pixels;
     }
     let Rgb([under_r, under_g, under_b]) = background;

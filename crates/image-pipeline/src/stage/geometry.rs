@@ -3,8 +3,9 @@
 //! Meaning of the modes, of sides left out, of `enlarge` and of gravity: imgproxy's. Invariant: no side is ever 0, and a rectangle
 //! lies within the picture it belongs to.
 
+use crate::pixels::Shape;
 use crate::probe::Orientation;
-use crate::spec::{Crop, Gravity, Length, Resize, ResizeMode, Spec};
+use crate::spec::{Anchor, Crop, Gravity, Length, Pass, ResizeMode};
 
 use super::orient::inverse;
 
@@ -22,18 +23,6 @@ impl Rect {
     pub(crate) const fn whole(width_px: u32, height_px: u32) -> Self {
         Self { left_px: 0, top_px: 0, width_px, height_px }
     }
-
-    /// The part within a picture of these sides (each at least 1); at least one pixel.
-    pub(crate) fn confined_to(self, width_px: u32, height_px: u32) -> Self {
-        let left_px = self.left_px.min(width_px.saturating_sub(1));
-        let top_px = self.top_px.min(height_px.saturating_sub(1));
-        Self {
-            left_px,
-            top_px,
-            width_px: self.width_px.clamp(1, (width_px - left_px).max(1)),
-            height_px: self.height_px.clamp(1, (height_px - top_px).max(1)),
-        }
-    }
 }
 
 /// A rectangle in pixels and parts of pixels, as it falls when a result is traced back to its source.
@@ -46,6 +35,21 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// All of a picture.
+    pub(crate) fn whole(shape: Shape) -> Self {
+        Self { left_px: 0.0, top_px: 0.0, width_px: f64::from(shape.width_px), height_px: f64::from(shape.height_px) }
+    }
+
+    /// The same part of a picture that is so many times as wide and as high.
+    pub(crate) fn scaled(self, across: f64, down: f64) -> Self {
+        Self {
+            left_px: self.left_px * across,
+            top_px: self.top_px * down,
+            width_px: self.width_px * across,
+            height_px: self.height_px * down,
+        }
+    }
+
     /// The same place in the stored picture, which `transform` brings to the shown one of `shown_width_px` x `shown_height_px`.
     pub(crate) fn stored(self, transform: Orientation, shown_width_px: u32, shown_height_px: u32) -> Self {
         let right_gap = f64::from(shown_width_px) - self.left_px - self.width_px;
@@ -66,7 +70,7 @@ impl Region {
 }
 
 /// How a result comes out of its source: cut `crop` from the source, scale it to `scaled`, keep `cut` of that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Geometry {
     /// In the shown source.
     pub(crate) crop: Rect,
@@ -74,22 +78,30 @@ pub(crate) struct Geometry {
     pub(crate) scaled_px: (u32, u32),
     /// In the scaled picture; its sides are those of the result.
     pub(crate) cut: Rect,
+    /// Pixels for each of those that paddings, borders and offsets are said in: `dpr`, no more than the source has where nothing is enlarged.
+    pub(crate) dpr: f64,
 }
 
 impl Geometry {
-    /// Traces the spec for a source as shown: EXIF, turn and flips applied. Sides are at least 1.
-    pub(crate) fn of(spec: &Spec, width_px: u32, height_px: u32) -> Self {
-        let crop = match spec.crop {
-            Some(crop) => crop_rect(crop, spec.gravity, width_px, height_px),
+    /// Traces a pass for a source as shown: EXIF, turn and flips applied. Sides are at least 1. Where what stays depends on what is in the
+    /// picture (`sm`), it is the middle here.
+    pub(crate) fn of(pass: &Pass, width_px: u32, height_px: u32) -> Self {
+        let crop = match pass.crop {
+            Some(crop) => crop_rect(crop, pass.gravity, width_px, height_px),
             None => Rect::whole(width_px, height_px),
         };
-        let (scaled_px, cut) = resize_target(spec.resize, spec.gravity, crop.width_px, crop.height_px);
-        Self { crop, scaled_px, cut }
+        let Target { scaled_px, kept_px, dpr } = resize_target(pass, crop.width_px, crop.height_px);
+        Self { crop, scaled_px, cut: place(pass.gravity, dpr, scaled_px, kept_px), dpr }
     }
 
     /// Width and height of the result.
     pub(crate) const fn result_px(&self) -> (u32, u32) {
         (self.cut.width_px, self.cut.height_px)
+    }
+
+    /// Result pixels for each of the source's, across and down.
+    pub(crate) fn scale(&self) -> (f64, f64) {
+        (f64::from(self.scaled_px.0) / f64::from(self.crop.width_px), f64::from(self.scaled_px.1) / f64::from(self.crop.height_px))
     }
 
     /// The part of the shown source the result is made of; resampling just this to the result's size does crop, scaling and cut in one.
@@ -112,11 +124,24 @@ pub(crate) fn crop_rect(crop: Crop, fallback: Gravity, width_px: u32, height_px:
         Length::Px(px) => px.clamp(1, full),
         Length::Share(share) => to_side(f64::from(full) * f64::from(share)).min(full),
     };
-    place(crop.gravity.unwrap_or(fallback), (width_px, height_px), (side(crop.width, width_px), side(crop.height, height_px)))
+    place(crop.gravity.unwrap_or(fallback), 1.0, (width_px, height_px), (side(crop.width, width_px), side(crop.height, height_px)))
 }
 
-/// The sides to scale to, and the part of that to keep.
-pub(crate) fn resize_target(resize: Resize, gravity: Gravity, width_px: u32, height_px: u32) -> ((u32, u32), Rect) {
+/// What resizing comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Target {
+    /// The sides to scale to.
+    pub(crate) scaled_px: (u32, u32),
+    /// How much of that is kept.
+    pub(crate) kept_px: (u32, u32),
+    /// As [`Geometry::dpr`].
+    pub(crate) dpr: f64,
+}
+
+/// The sides to scale a picture of these sides to, and how much of that to keep. Box, zoom, `enlarge`, `dpr` and least sides have their
+/// say in this order, which is imgproxy's.
+pub(crate) fn resize_target(pass: &Pass, width_px: u32, height_px: u32) -> Target {
+    let resize = pass.resize;
     let (width, height) = (f64::from(width_px), f64::from(height_px));
     let wanted = |side: u32, own: f64| if side == 0 { own } else { f64::from(side) };
     let (box_width, box_height) = (wanted(resize.width_px, width), wanted(resize.height_px, height));
@@ -132,8 +157,13 @@ pub(crate) fn resize_target(resize: Resize, gravity: Gravity, width_px: u32, hei
         _ if resize.width_px == 0 => shrink_x = shrink_y,
         _ if resize.height_px == 0 => shrink_y = shrink_x,
         ResizeMode::Fit | ResizeMode::Auto => (shrink_x, shrink_y) = (shrink_x.max(shrink_y), shrink_x.max(shrink_y)),
-        ResizeMode::Fill | ResizeMode::FillDown => (shrink_x, shrink_y) = (shrink_x.min(shrink_y), shrink_x.min(shrink_y)),
+        ResizeMode::Fill | ResizeMode::FillDown | ResizeMode::Outside => {
+            (shrink_x, shrink_y) = (shrink_x.min(shrink_y), shrink_x.min(shrink_y));
+        }
     }
+    let [zoom_x, zoom_y] = resize.zoom.map(f64::from);
+    (shrink_x, shrink_y) = (shrink_x / zoom_x, shrink_y / zoom_y);
+    let mut dpr = f64::from(pass.dpr);
     if !resize.enlarge {
         // The side that would grow keeps its size and the other follows, so that the result keeps the shape that was asked for.
         if shrink_x < 1.0 {
@@ -142,15 +172,28 @@ pub(crate) fn resize_target(resize: Resize, gravity: Gravity, width_px: u32, hei
         if shrink_y < 1.0 {
             (shrink_x, shrink_y) = (shrink_x / shrink_y, 1.0);
         }
+        dpr = dpr.min(shrink_x).min(shrink_y);
     }
+    if resize.min_width_px > 0 && width / shrink_x < f64::from(resize.min_width_px) {
+        let least = width / f64::from(resize.min_width_px);
+        (shrink_x, shrink_y) = (least, shrink_y * least / shrink_x);
+    }
+    if resize.min_height_px > 0 && height / shrink_y < f64::from(resize.min_height_px) {
+        let least = height / f64::from(resize.min_height_px);
+        (shrink_x, shrink_y) = (shrink_x * least / shrink_y, least);
+    }
+    (shrink_x, shrink_y) = (shrink_x / dpr, shrink_y / dpr);
     let scaled_px = (to_side(width / shrink_x), to_side(height / shrink_y));
+    // The box as it is in pixels of the result.
+    let boxed = |side: u32, zoom: f64, scaled: u32| if side == 0 { scaled } else { to_side(f64::from(side) * zoom * dpr).min(scaled) };
     let (mut keep_width, mut keep_height) = scaled_px;
-    if matches!(mode, ResizeMode::Fill | ResizeMode::FillDown) {
-        let cut_to = |side: u32, scaled: u32| if side == 0 { scaled } else { side.min(scaled) };
-        keep_width = cut_to(resize.width_px, scaled_px.0);
-        keep_height = cut_to(resize.height_px, scaled_px.1);
+    let passes_the_box = resize.min_width_px > 0 || resize.min_height_px > 0;
+    if matches!(mode, ResizeMode::Fill | ResizeMode::FillDown) || (passes_the_box && mode != ResizeMode::Outside) {
+        keep_width = boxed(resize.width_px, zoom_x, scaled_px.0);
+        keep_height = boxed(resize.height_px, zoom_y, scaled_px.1);
     }
     if mode == ResizeMode::FillDown && resize.width_px > 0 && resize.height_px > 0 {
+        let (box_width, box_height) = (box_width * zoom_x * dpr, box_height * zoom_y * dpr);
         let (over_x, over_y) = (box_width / f64::from(scaled_px.0), box_height / f64::from(scaled_px.1));
         if over_x > over_y && over_x > 1.0 {
             keep_width = scaled_px.0;
@@ -160,7 +203,18 @@ pub(crate) fn resize_target(resize: Resize, gravity: Gravity, width_px: u32, hei
             keep_width = to_side(f64::from(keep_height) * box_width / box_height).min(scaled_px.0);
         }
     }
-    (scaled_px, place(gravity, scaled_px, (keep_width, keep_height)))
+    Target { scaled_px, kept_px: (keep_width, keep_height), dpr }
+}
+
+/// The box of a pass in pixels of the result, 0 where a side is left out: what `extend` fills up to.
+pub(crate) fn box_px(pass: &Pass, dpr: f64) -> (u32, u32) {
+    let side = |side: u32, zoom: f32| if side == 0 { 0 } else { to_side(f64::from(side) * f64::from(zoom) * dpr) };
+    (side(pass.resize.width_px, pass.resize.zoom[0]), side(pass.resize.height_px, pass.resize.zoom[1]))
+}
+
+/// A length before `dpr` in pixels of the result.
+pub(crate) fn scaled_length(px: u32, dpr: f64) -> u32 {
+    (f64::from(px) * dpr).round() as u32
 }
 
 /// A side of whole pixels, at least 1.
@@ -170,32 +224,39 @@ fn to_side(length: f64) -> u32 {
 }
 
 /// Lays the inner rectangle into the outer one; the inner is nowhere larger.
-fn place(gravity: Gravity, outer: (u32, u32), inner: (u32, u32)) -> Rect {
-    let (free_x, free_y) = (outer.0 - inner.0, outer.1 - inner.1);
-    let (across, down) = match gravity {
-        Gravity::FocusPoint { x, y } => {
-            let offset = |at: f32, outer: u32, inner: u32, free: u32| {
-                let start = f64::from(at) * f64::from(outer) - f64::from(inner) / 2.0;
-                start.round().clamp(0.0, f64::from(free)) as u32
-            };
-            return Rect {
-                left_px: offset(x, outer.0, inner.0, free_x),
-                top_px: offset(y, outer.1, inner.1, free_y),
-                width_px: inner.0,
-                height_px: inner.1,
-            };
+pub(crate) fn place(gravity: Gravity, dpr: f64, outer: (u32, u32), inner: (u32, u32)) -> Rect {
+    let (left, top) = position(gravity, dpr, outer, inner);
+    let within = |at: i64, outer: u32, inner: u32| at.clamp(0, i64::from(outer - inner)) as u32;
+    Rect { left_px: within(left, outer.0, inner.0), top_px: within(top, outer.1, inner.1), width_px: inner.0, height_px: inner.1 }
+}
+
+/// Where the inner rectangle lies by its gravity, perhaps in part or wholly outside of the outer one. Offsets of 1 and more are pixels before
+/// `dpr`, others shares of the outer side; they lead away from the side they are said of, of the middle to the right and down.
+pub(crate) fn position(gravity: Gravity, dpr: f64, outer: (u32, u32), inner: (u32, u32)) -> (i64, i64) {
+    let Gravity { anchor, x, y } = gravity;
+    let (across, down) = match anchor {
+        Anchor::FocusPoint => {
+            let start = |at: f32, outer: u32, inner: u32| (f64::from(at) * f64::from(outer) - f64::from(inner) / 2.0).round() as i64;
+            return (start(x, outer.0, inner.0), start(y, outer.1, inner.1));
         }
-        Gravity::Centre => (Side::Middle, Side::Middle),
-        Gravity::North => (Side::Middle, Side::Start),
-        Gravity::South => (Side::Middle, Side::End),
-        Gravity::East => (Side::End, Side::Middle),
-        Gravity::West => (Side::Start, Side::Middle),
-        Gravity::NorthEast => (Side::End, Side::Start),
-        Gravity::NorthWest => (Side::Start, Side::Start),
-        Gravity::SouthEast => (Side::End, Side::End),
-        Gravity::SouthWest => (Side::Start, Side::End),
+        Anchor::Centre | Anchor::Smart => (Side::Middle, Side::Middle),
+        Anchor::North => (Side::Middle, Side::Start),
+        Anchor::South => (Side::Middle, Side::End),
+        Anchor::East => (Side::End, Side::Middle),
+        Anchor::West => (Side::Start, Side::Middle),
+        Anchor::NorthEast => (Side::End, Side::Start),
+        Anchor::NorthWest => (Side::Start, Side::Start),
+        Anchor::SouthEast => (Side::End, Side::End),
+        Anchor::SouthWest => (Side::Start, Side::End),
     };
-    Rect { left_px: across.of(free_x), top_px: down.of(free_y), width_px: inner.0, height_px: inner.1 }
+    let free = |outer: u32, inner: u32| i64::from(outer) - i64::from(inner);
+    (across.of(free(outer.0, inner.0), offset_px(x, outer.0, dpr)), down.of(free(outer.1, inner.1), offset_px(y, outer.1, dpr)))
+}
+
+/// An offset in pixels of the result.
+pub(crate) fn offset_px(offset: f32, side: u32, dpr: f64) -> i64 {
+    let offset = f64::from(offset);
+    (offset * if offset.abs() < 1.0 { f64::from(side) } else { dpr }).round() as i64
 }
 
 enum Side {
@@ -205,11 +266,12 @@ enum Side {
 }
 
 impl Side {
-    fn of(self, free: u32) -> u32 {
+    fn of(self, free: i64, offset: i64) -> i64 {
         match self {
-            Self::Start => 0,
-            Self::Middle => free.div_ceil(2),
-            Self::End => free,
+            Self::Start => offset,
+            // The odd pixel is to the right, also where there is less than no room.
+            Self::Middle => (free + 1).div_euclid(2) + offset,
+            Self::End => free - offset,
         }
     }
 }
@@ -217,10 +279,12 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Resize, Spec};
     use proptest::prelude::*;
 
     fn trace(text: &str, width: u32, height: u32) -> Geometry {
-        Geometry::of(&text.parse().expect("parses"), width, height)
+        let spec: Spec = text.parse().expect("parses");
+        Geometry::of(&spec.first, width, height)
     }
 
     #[test]
@@ -253,6 +317,31 @@ mod tests {
             ("c:65535:65535", (30, 20), (30, 20)),
             ("c:0.0001:1", (30, 20), (1, 1)),
             ("c:1000:1000/rs:fit:100:100", (4032, 3024), (100, 100)),
+            ("rs:outside:320:320", (4032, 3024), (427, 320)),
+            ("rs:outside:320:320", (100, 50), (100, 50)),
+            ("rs:outside:320:320:1", (100, 50), (640, 320)),
+            ("w:100/dpr:2", (4032, 3024), (200, 150)),
+            ("rs:fill:100:50/dpr:2", (4032, 3024), (200, 100)),
+            ("w:100/dpr:2", (150, 100), (150, 100)),
+            ("rs:fill:100:50/dpr:2", (150, 100), (150, 75)),
+            ("w:100/dpr:2/el:1", (150, 100), (200, 133)),
+            ("w:100/dpr:0.5", (4032, 3024), (50, 38)),
+            ("dpr:2", (100, 50), (100, 50)),
+            ("dpr:2/el:1", (100, 50), (200, 100)),
+            ("z:0.5", (100, 50), (50, 25)),
+            ("z:2", (100, 50), (100, 50)),
+            ("z:2/el:1", (100, 50), (200, 100)),
+            ("z:0.5:1", (100, 50), (50, 50)),
+            ("w:40/z:2", (100, 50), (80, 40)),
+            ("rs:fill:20:20/z:2", (100, 50), (40, 40)),
+            ("mw:200", (100, 50), (200, 100)),
+            ("mw:50", (100, 50), (100, 50)),
+            ("mh:200", (100, 50), (400, 200)),
+            ("rs:fit:10:10/mw:40", (100, 50), (10, 10)),
+            ("h:10/mw:40", (100, 50), (40, 10)),
+            ("h:10/mw:40/mh:30", (100, 50), (60, 10)),
+            ("mw:200/mh:10", (100, 50), (200, 100)),
+            ("mw:200/dpr:2", (100, 50), (200, 100)),
         ] {
             assert_eq!(trace(text, source.0, source.1).result_px(), wanted, "{text} of {source:?}");
         }
@@ -272,6 +361,13 @@ mod tests {
         assert_eq!(left_top("c:100:100:no"), (150.0, 0.0));
         assert_eq!(left_top("c:100:100/g:so"), (150.0, 100.0));
         assert_eq!(left_top("c:100:100:nowe/g:so"), (0.0, 0.0));
+        assert_eq!(left_top("c:100:100:nowe:10:20"), (10.0, 20.0));
+        assert_eq!(left_top("c:100:100:soea:10:20"), (290.0, 80.0));
+        assert_eq!(left_top("c:100:100:we:0.25:-30"), (100.0, 20.0));
+        assert_eq!(left_top("c:100:100:ce:-1000:0"), (0.0, 50.0));
+        assert_eq!(left_top("rs:fill:100:100/g:we:25"), (50.0, 0.0));
+        assert_eq!(left_top("rs:fill:50:50/g:we:25/dpr:2"), (100.0, 0.0));
+        assert_eq!(left_top("rs:fill:100:100/g:sm"), (100.0, 0.0));
     }
 
     #[test]
@@ -311,9 +407,9 @@ mod tests {
             focus in (0.0_f32..=1.0, 0.0_f32..=1.0),
         ) {
             let mode = [ResizeMode::Fit, ResizeMode::Fill, ResizeMode::FillDown, ResizeMode::Force, ResizeMode::Auto][mode];
-            let resize = Resize { mode, width_px: box_width, height_px: box_height, enlarge };
-            let gravity = Gravity::FocusPoint { x: focus.0, y: focus.1 };
-            let (scaled, cut) = resize_target(resize, gravity, width, height);
+            let resize = Resize { mode, width_px: box_width, height_px: box_height, enlarge, ..Resize::default() };
+            let pass = Pass { resize, gravity: Gravity::focus(focus.0, focus.1), ..Pass::default() };
+            let Geometry { scaled_px: scaled, cut, .. } = Geometry::of(&pass, width, height);
             prop_assert!(scaled.0 >= 1 && scaled.1 >= 1 && cut.width_px >= 1 && cut.height_px >= 1);
             prop_assert!(cut.left_px + cut.width_px <= scaled.0 && cut.top_px + cut.height_px <= scaled.1);
             let boxed = |side: u32, result: u32| side == 0 || result <= side;
@@ -340,14 +436,15 @@ mod tests {
             width in 1_u32..3000, height in 1_u32..3000, crop in (lengths(), lengths()), box_width in boxes(), box_height in boxes(),
             fill in any::<bool>(), enlarge in any::<bool>(), turn in 0_usize..8,
         ) {
-            let spec = Spec {
-                crop: Some(Crop { width: crop.0, height: crop.1, gravity: Some(Gravity::SouthEast) }),
+            let pass = Pass {
+                crop: Some(Crop { width: crop.0, height: crop.1, gravity: Some(Gravity::at(Anchor::SouthEast)) }),
                 resize: Resize {
                     mode: if fill { ResizeMode::Fill } else { ResizeMode::Fit }, width_px: box_width, height_px: box_height, enlarge,
+                    ..Resize::default()
                 },
-                ..Spec::default()
+                ..Pass::default()
             };
-            let geometry = Geometry::of(&spec, width, height);
+            let geometry = Geometry::of(&pass, width, height);
             let region = geometry.region();
             let inside = |region: Region, width: u32, height: u32| {
                 region.left_px >= -1e-6 && region.top_px >= -1e-6 && region.width_px > 0.0 && region.height_px > 0.0

@@ -1,8 +1,8 @@
 //! Turns and mirrors: EXIF orientation, rotation and flips become one of eight transforms, done in one pass.
 
-use crate::pixels::{Layout, Pixels};
+use crate::pixels::{Pixels, PlaneRows};
 use crate::probe::Orientation;
-use crate::spec::{Rotation, Spec};
+use crate::spec::{Pass, Rotation, Spec};
 
 /// Side of the tiles of a transposition: two tiles of 32x32 RGBA pixels are 8 KiB, well inside the first-level cache.
 const TILE_PX: usize = 32;
@@ -64,49 +64,75 @@ pub(crate) const fn inverse(orientation: Orientation) -> Orientation {
 /// What brings the stored picture to where the spec wants it: EXIF (if `auto_rotate`), then the turn, then the flips.
 pub(crate) const fn transform(spec: &Spec, stored: Orientation) -> Orientation {
     let upright = if spec.auto_rotate { stored } else { Orientation::Upright };
-    let turn = match spec.rotate {
+    then(upright, turned(&spec.first))
+}
+
+/// The turn of a pass, and then its flips.
+pub(crate) const fn turned(pass: &Pass) -> Orientation {
+    let turn = match pass.rotate {
         Rotation::Deg0 => Orientation::Upright,
         Rotation::Deg90 => Orientation::Rotate90,
         Rotation::Deg180 => Orientation::Rotate180,
         Rotation::Deg270 => Orientation::Rotate270,
     };
-    let flips = Parts { transpose: false, mirror_x: spec.flip_horizontal, mirror_y: spec.flip_vertical }.orientation();
-    then(then(upright, turn), flips)
+    let flips = Parts { transpose: false, mirror_x: pass.flip_horizontal, mirror_y: pass.flip_vertical }.orientation();
+    then(turn, flips)
 }
 
-/// Applies the transform: in place where the sides stay, else into a new buffer of the same size, tile by tile.
-pub(crate) fn orient(pixels: Pixels, orientation: Orientation) -> Pixels {
-    match pixels.layout {
-        Layout::Rgb8 => orient_channels::<3>(pixels, orientation),
-        Layout::Rgba8 => orient_channels::<4>(pixels, orientation),
-    }
-}
-
-fn orient_channels<const C: usize>(mut pixels: Pixels, orientation: Orientation) -> Pixels {
+/// Whether a transform mirrors the stored picture's columns, and its rows.
+pub(crate) const fn mirrors_stored(orientation: Orientation) -> (bool, bool) {
     let parts = Parts::of(orientation);
-    if parts.transpose {
-        return transpose::<C>(&pixels, parts);
+    // Mirrors come after the transposition, by which columns became rows.
+    if parts.transpose { (parts.mirror_y, parts.mirror_x) } else { (parts.mirror_x, parts.mirror_y) }
+}
+
+/// Applies the transform, plane by plane: in place where the sides stay, else into a new buffer of the same size, tile by tile.
+pub(crate) fn orient(mut pixels: Pixels, orientation: Orientation) -> Pixels {
+    let parts = Parts::of(orientation);
+    let Pixels { width_px, height_px, layout, .. } = pixels;
+    if !parts.transpose {
+        for index in 0..layout.planes() {
+            let width_px = layout.plane_px(index, width_px, height_px).0;
+            let plane = pixels.plane_mut(index);
+            match layout.channels() {
+                1 => mirror::<1>(plane, width_px, parts),
+                3 => mirror::<3>(plane, width_px, parts),
+                _ => mirror::<4>(plane, width_px, parts),
+            }
+        }
+        return pixels;
     }
-    let stride = pixels.stride();
-    let (all, _) = pixels.bytes.as_chunks_mut::<C>();
+    let mut turned = Pixels { width_px: height_px, height_px: width_px, layout, bytes: vec![0; pixels.bytes.len()] };
+    for (index, from) in pixels.planes().enumerate() {
+        let to = turned.plane_mut(index);
+        match layout.channels() {
+            1 => transpose::<1>(from, to, parts),
+            3 => transpose::<3>(from, to, parts),
+            _ => transpose::<4>(from, to, parts),
+        }
+    }
+    turned
+}
+
+fn mirror<const C: usize>(plane: &mut [u8], width_px: u32, parts: Parts) {
+    let stride = width_px as usize * C;
+    let rows = plane.len() / stride;
+    let (all, _) = plane.as_chunks_mut::<C>();
     match (parts.mirror_x, parts.mirror_y) {
         (false, false) => {}
         (true, true) => all.reverse(),
-        (true, false) => all.chunks_exact_mut(pixels.width_px as usize).for_each(<[[u8; C]]>::reverse),
+        (true, false) => all.chunks_exact_mut(width_px as usize).for_each(<[[u8; C]]>::reverse),
         (false, true) => {
-            let half = pixels.height_px as usize / 2;
-            let (top, rest) = pixels.bytes.split_at_mut(half * stride);
+            let (top, rest) = plane.split_at_mut(rows / 2 * stride);
             top.chunks_exact_mut(stride).zip(rest.rchunks_exact_mut(stride)).for_each(|(above, below)| above.swap_with_slice(below));
         }
     }
-    pixels
 }
 
-fn transpose<const C: usize>(pixels: &Pixels, parts: Parts) -> Pixels {
-    let (width, height) = (pixels.height_px as usize, pixels.width_px as usize);
-    let mut bytes = vec![0; pixels.bytes.len()];
-    let (source, _) = pixels.bytes.as_chunks::<C>();
-    let (target, _) = bytes.as_chunks_mut::<C>();
+fn transpose<const C: usize>(from: PlaneRows<'_>, to: &mut [u8], parts: Parts) {
+    let (width, height) = (from.height_px as usize, from.width_px as usize);
+    let (source, _) = from.bytes.as_chunks::<C>();
+    let (target, _) = to.as_chunks_mut::<C>();
     // Columns of the source are rows of the target: `height` pixels stand between two neighbours in a target row.
     for (band, rows) in target.chunks_mut(width * TILE_PX).enumerate() {
         for tile_left in (0..width).step_by(TILE_PX) {
@@ -121,13 +147,13 @@ fn transpose<const C: usize>(pixels: &Pixels, parts: Parts) -> Pixels {
             }
         }
     }
-    Pixels { width_px: pixels.height_px, height_px: pixels.width_px, layout: pixels.layout, bytes }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::samples::{at, noise, pictures};
     use super::*;
+    use crate::pixels::Layout;
     use proptest::prelude::*;
 
     /// Where the pixel at (x, y) of a `width` x `height` picture goes, straight from the table of Exif 2.32.
@@ -164,6 +190,21 @@ mod tests {
     fn larger_than_a_tile() {
         check(&noise(70, 33, Layout::Rgb8, 1));
         check(&noise(1, 65, Layout::Rgba8, 2));
+    }
+
+    #[test]
+    fn planes_turn_alike() {
+        for layout in [Layout::Grey8, Layout::Ycc444, Layout::Ycc420] {
+            // Sides for which halves are whole: each plane then turns as a picture of its own.
+            let pixels = noise(70, 34, layout, 5);
+            for orientation in Orientation::ALL {
+                let turned = orient(pixels.clone(), orientation);
+                for (from, to) in pixels.planes().zip(turned.planes()) {
+                    let alone = Pixels::new(from.width_px, from.height_px, Layout::Grey8, from.bytes.to_vec()).unwrap();
+                    assert_eq!(orient(alone, orientation).bytes, to.bytes, "{layout:?} {orientation:?}");
+                }
+            }
+        }
     }
 
     #[test]

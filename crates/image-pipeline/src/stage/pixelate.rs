@@ -8,8 +8,10 @@ pub(crate) fn pixelate(pixels: &mut Pixels, block_px: u32) {
         return;
     }
     match pixels.layout {
-        Layout::Rgb8 => pixelate_channels::<3>(pixels, block_px as usize),
         Layout::Rgba8 => pixelate_channels::<4>(pixels, block_px as usize),
+        Layout::Grey8 => pixelate_channels::<1>(pixels, block_px as usize),
+        // Planes of luma and chroma are made red, green and blue before.
+        _ => pixelate_channels::<3>(pixels, block_px as usize),
     }
 }
 
@@ -24,7 +26,7 @@ fn pixelate_channels<const C: usize>(pixels: &mut Pixels, block: usize) {
             for (pixels, sum) in row.chunks(block).zip(&mut sums) {
                 for pixel in pixels {
                     let weight = if C == 4 { u64::from(pixel[3]) } else { 1 };
-                    for channel in 0..3 {
+                    for channel in 0..C.min(3) {
                         sum[channel] += u64::from(pixel[channel]) * weight;
                     }
                     if C == 4 {
@@ -50,9 +52,19 @@ fn pixelate_channels<const C: usize>(pixels: &mut Pixels, block: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{at, pictures};
+    use super::super::samples::{at, noise, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn grey_is_one_channel_of_colour() {
+        let grey = noise(23, 17, Layout::Grey8, 5);
+        let mut colour = super::super::chroma::to_rgb(&grey);
+        let mut alone = grey;
+        pixelate(&mut alone, 5);
+        pixelate(&mut colour, 5);
+        assert_eq!(super::super::chroma::to_rgb(&alone), colour);
+    }
 
     proptest! {
         #[test]
@@ -87,7 +99,7 @@ mod tests {
 
     #[test]
     fn blocks_larger_than_the_picture() {
-        let mut pixels = super::super::samples::noise(5, 3, Layout::Rgb8, 9);
+        let mut pixels = noise(5, 3, Layout::Rgb8, 9);
         pixelate(&mut pixels, u32::MAX);
         assert!(pixels.bytes.chunks(3).all(|pixel| pixel == &pixels.bytes[..3]));
     }

@@ -1,83 +1,137 @@
-//! Lanczos resampling of a region of one picture into another. Does not decide sizes; `geometry` does.
+//! Resampling of a part of a picture, fed row by row as a decoder gives them or from a picture that is there. Does not decide sizes;
+//! `geometry` does.
 //!
-//! Works on 8-bit sRGB-encoded values, as libvips and Pillow do by default. Colours are weighted with their alpha, so that what is
-//! transparent leaves no halo. What lies outside the region plays no part.
+//! The kernel asked for, Lanczos unless another is (`row-resize`), on 8-bit sRGB-encoded values, as libvips and Pillow do by default; chroma that must grow to luma's size takes
+//! the triangle filter, which is what JPEG decoders bring it to size with. Colours are weighted with their alpha, so that what is
+//! transparent leaves no halo. What lies outside the part plays no part.
 
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8x3, U8x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use row_resize::{Filter, Job, Light, Pixel, Resizer};
 
-use super::geometry::{Rect, Region};
+use super::{geometry::Region, orient};
 use crate::error::{Error, ErrorKind};
-use crate::pixels::{Layout, Pixels};
+use crate::pixels::{Layout, Pixels, Shape, SourcePlane};
+use crate::probe::Orientation;
+use crate::spec::Kernel;
 
-/// Makes a picture of `width_px` x `height_px` (each at least 1) of a region of the source. A region of whole pixels and the same size
-/// is copied unchanged.
+/// A picture being made of rows that come in order.
+pub(crate) struct Feed {
+    resizers: Vec<Resizer>,
+    target: Pixels,
+}
+
+impl Feed {
+    /// Makes a picture of shape `to` of a region (in pixels of the picture that `planes` lie in, which is at least so large). `turned`
+    /// says how it will be turned afterwards, so that halved chroma lies right then. `linear_light` undoes sRGB's transfer before and applies
+    /// it after; not for chroma. Chroma that must grow takes the triangle filter whatever the `kernel`.
+    ///
+    /// # Errors
+    /// `LimitExceeded` if the result passes the address space; `Internal` if the region or the sides are empty, or planes are missing.
+    pub(crate) fn new(
+        planes: &[SourcePlane],
+        region: Region,
+        to: Shape,
+        turned: Orientation,
+        kernel: Kernel,
+        linear_light: bool,
+    ) -> Result<Self, Error> {
+        let Shape { width_px, height_px, .. } = to;
+        let target = Pixels::blank(to).ok_or_else(|| {
+            Error::new(ErrorKind::LimitExceeded, "resize", format!("result of {width_px}x{height_px} pixels is too large"))
+        })?;
+        if planes.len() < to.layout.planes() {
+            return Err(Error::new(ErrorKind::Internal, "resize", "the picture has too few planes"));
+        }
+        let jobs = planes
+            .iter()
+            .enumerate()
+            .map(|(index, plane)| job(index, *plane, region, to, turned, kernel, linear_light))
+            .take(to.layout.planes());
+        let resizers = jobs.map(|job| Resizer::new(&job).map_err(internal)).collect::<Result<_, _>>()?;
+        Ok(Self { resizers, target })
+    }
+
+    /// Takes the next rows of plane `index`, `first_row` and on, `stride` bytes from one to the next.
+    pub(crate) fn push(&mut self, index: usize, first_row: u32, rows: &[u8], stride: usize) {
+        if let Some(resizer) = self.resizers.get_mut(index) {
+            resizer.push(first_row, rows, stride, self.target.plane_mut(index));
+        }
+    }
+
+    /// The picture, once all rows were given.
+    ///
+    /// # Errors
+    /// `Internal` if rows are missing.
+    pub(crate) fn finish(self) -> Result<Pixels, Error> {
+        if self.resizers.iter().all(Resizer::is_done) {
+            Ok(self.target)
+        } else {
+            Err(Error::new(ErrorKind::Internal, "resize", "the picture ended before its rows"))
+        }
+    }
+}
+
+/// The same from a picture that is there.
 ///
 /// # Errors
-/// `LimitExceeded` if the result passes the address space; `Internal` if the region or the sides are empty.
-pub(crate) fn resize(source: &Pixels, region: Region, width_px: u32, height_px: u32) -> Result<Pixels, Error> {
-    let target_bytes = Pixels::byte_count(width_px, height_px, source.layout)
-        .ok_or_else(|| Error::new(ErrorKind::LimitExceeded, "resize", format!("result of {width_px}x{height_px} pixels is too large")))?;
-    let mut bytes = vec![0; target_bytes];
-    match source.layout {
-        Layout::Rgb8 => resample::<U8x3>(source, region, (width_px, height_px), &mut bytes, false)?,
-        // Opaque pictures need no weighting and so no weighted copy.
-        Layout::Rgba8 => resample::<U8x4>(source, region, (width_px, height_px), &mut bytes, !is_opaque(source))?,
+/// As [`Feed::new`].
+pub(crate) fn resize(source: &Pixels, region: Region, to: Shape, kernel: Kernel, linear_light: bool) -> Result<Pixels, Error> {
+    let planes: Vec<SourcePlane> = planes_of(source.shape()).collect();
+    let mut feed = Feed::new(&planes, region, to, Orientation::Upright, kernel, linear_light)?;
+    for (index, plane) in source.planes().enumerate() {
+        feed.push(index, 0, plane.bytes, plane.stride);
     }
-    Pixels::new(width_px, height_px, source.layout, bytes)
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "resize", format!("result of {width_px}x{height_px} pixels has no size")))
+    feed.finish()
 }
 
-/// The same for one kind of pixel, into `bytes`.
-fn resample<P: PixelTrait>(source: &Pixels, region: Region, to_px: (u32, u32), bytes: &mut [u8], weigh: bool) -> Result<(), Error> {
-    let (view, inner) = view(source, region);
-    let from = TypedImageRef::<P>::from_buffer(source.width_px, source.height_px, &source.bytes).map_err(internal)?;
-    let from = TypedCroppedImage::from_ref(&from, view.left_px, view.top_px, view.width_px, view.height_px).map_err(internal)?;
-    let mut to = TypedImage::<P>::from_buffer(to_px.0, to_px.1, bytes).map_err(internal)?;
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .crop(inner.left_px, inner.top_px, inner.width_px, inner.height_px)
-        .use_alpha(weigh);
-    Resizer::new().resize_typed(&from, &mut to, &options).map_err(internal)
+/// Most bytes held beside source and result while a region of a picture of shape `from` is resampled to `to`.
+pub(crate) fn feed_bytes(from: Shape, region: Region, to: Shape, kernel: Kernel, linear_light: bool) -> u64 {
+    let jobs = planes_of(from).enumerate().map(|(index, plane)| job(index, plane, region, to, Orientation::Upright, kernel, linear_light));
+    jobs.take(to.layout.planes()).map(|job| row_resize::working_bytes(&job)).sum()
 }
 
-/// Most bytes [`resize`] holds beside the source and while it runs: the result, the half-way picture, the weighted copy.
-pub(crate) fn scratch_bytes(layout: Layout, region: Region, width_px: u32, height_px: u32) -> u64 {
-    let channels = layout.channels() as u64;
-    let (from_width, from_height) = (region.width_px.ceil() as u64 + 1, region.height_px.ceil() as u64 + 1);
-    let result = u64::from(width_px).saturating_mul(u64::from(height_px));
-    // The half-way picture has the result's width and the region's height.
-    let half_way = u64::from(width_px).saturating_mul(from_height);
-    let weighted = if layout == Layout::Rgba8 { from_width.saturating_mul(from_height) } else { 0 };
-    result.saturating_add(half_way).saturating_add(weighted).saturating_mul(channels)
+/// The planes of a picture of ours.
+fn planes_of(shape: Shape) -> impl Iterator<Item = SourcePlane> {
+    (0..shape.layout.planes()).map(move |index| {
+        let (width_px, height_px) = shape.layout.plane_px(index, shape.width_px, shape.height_px);
+        let share = if shape.layout == Layout::Ycc420 && index > 0 { (0.5, 0.5) } else { (1.0, 1.0) };
+        SourcePlane { width_px, height_px, share }
+    })
 }
 
-/// Whole pixels around the region, and the region within them. Both confined to the source.
-fn view(source: &Pixels, region: Region) -> (Rect, Region) {
-    let span = |start: f64, length: f64, side: u32| {
-        let first = (start + EDGE).floor().clamp(0.0, f64::from(side - 1)) as u32;
-        let end = ((start + length - EDGE).ceil().clamp(0.0, f64::from(side)) as u32).max(first + 1);
-        let inner_start = (start - f64::from(first)).clamp(0.0, f64::from(end - first));
-        let mut inner_length = length.min(f64::from(end - first) - inner_start);
-        while inner_start + inner_length > f64::from(end - first) {
-            inner_length = inner_length.next_down();
-        }
-        (first, end - first, inner_start, inner_length)
+fn job(index: usize, plane: SourcePlane, region: Region, to: Shape, turned: Orientation, kernel: Kernel, linear_light: bool) -> Job {
+    let target_px = to.layout.plane_px(index, to.width_px, to.height_px);
+    let is_half = to.layout == Layout::Ycc420 && index > 0;
+    let mirrored = orient::mirrors_stored(turned);
+    let span = |start: f64, length: f64, share: f64, side: u32, sides: (u32, u32), mirrored: bool| {
+        // Where a side is odd, the last sample of halved chroma also covers a pixel behind the picture's end.
+        let over = if is_half { length * f64::from(2 * sides.1 - sides.0) / f64::from(sides.0) } else { 0.0 };
+        let (start, end) = if mirrored { (start - over, start + length) } else { (start, start + length + over) };
+        let (start, end) = ((start * share).max(0.0), (end * share).min(f64::from(side)));
+        (start, end - start)
     };
-    let (left_px, width_px, inner_left, inner_width) = span(region.left_px, region.width_px, source.width_px);
-    let (top_px, height_px, inner_top, inner_height) = span(region.top_px, region.height_px, source.height_px);
-    (
-        Rect { left_px, top_px, width_px, height_px },
-        Region { left_px: inner_left, top_px: inner_top, width_px: inner_width, height_px: inner_height },
-    )
-}
-
-/// What floating-point noise may add to an edge that is meant to lie between two pixels.
-const EDGE: f64 = 1e-6;
-
-fn is_opaque(pixels: &Pixels) -> bool {
-    pixels.bytes.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == u8::MAX)
+    let across = span(region.left_px, region.width_px, plane.share.0, plane.width_px, (to.width_px, target_px.0), mirrored.0);
+    let down = span(region.top_px, region.height_px, plane.share.1, plane.height_px, (to.height_px, target_px.1), mirrored.1);
+    let region = row_resize::Region { left_px: across.0, top_px: down.0, width_px: across.1, height_px: down.1 };
+    let grows = region.width_px < f64::from(target_px.0) || region.height_px < f64::from(target_px.1);
+    let is_chroma = index > 0;
+    Job {
+        source_px: (plane.width_px, plane.height_px),
+        region,
+        target_px,
+        pixel: match to.layout {
+            Layout::Rgb8 => Pixel::Rgb8,
+            Layout::Rgba8 => Pixel::Rgba8,
+            Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => Pixel::Grey8,
+        },
+        filter: match kernel {
+            _ if is_chroma && grows => Filter::Triangle,
+            Kernel::Lanczos3 => Filter::Lanczos3,
+            Kernel::Cubic => Filter::CatmullRom,
+            Kernel::Linear => Filter::Triangle,
+            Kernel::Nearest => Filter::Nearest,
+        },
+        light: if linear_light { Light::Linear } else { Light::Encoded },
+    }
 }
 
 fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -89,6 +143,10 @@ mod tests {
     use super::super::samples::{at, max_difference, noise, picture, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    fn resize_to(source: &Pixels, region: Region, width_px: u32, height_px: u32) -> Result<Pixels, Error> {
+        resize(source, region, Shape { width_px, height_px, layout: source.layout }, Kernel::Lanczos3, false)
+    }
 
     fn whole(pixels: &Pixels) -> Region {
         Region { left_px: 0.0, top_px: 0.0, width_px: f64::from(pixels.width_px), height_px: f64::from(pixels.height_px) }
@@ -140,7 +198,7 @@ mod tests {
         let smooth = picture(61, 47, Layout::Rgb8, |x, y, channel| (x * 2 + y) as u8 + channel as u8 * 20 + 20);
         for (width, height) in [(20, 15), (7, 40), (61, 10), (100, 90), (1, 1)] {
             for region in [whole(&smooth), Region { left_px: 10.25, top_px: 3.5, width_px: 40.5, height_px: 30.0 }] {
-                let fast = resize(&smooth, region, width, height).expect("resizes");
+                let fast = resize_to(&smooth, region, width, height).expect("resizes");
                 let difference = max_difference(&fast, &slow(&smooth, region, width, height));
                 // The library rounds weights to 8-bit fixed point and once between the passes.
                 assert!(difference <= 3, "{width}x{height} {region:?}: {difference}");
@@ -156,7 +214,7 @@ mod tests {
             (1, false) => 255,
             _ => 0,
         });
-        let small = resize(&source, whole(&source), 16, 16).expect("resizes");
+        let small = resize_to(&source, whole(&source), 16, 16).expect("resizes");
         for x in 0..16 {
             let pixel = at(&small, x, 8);
             assert!(pixel[3] == 0 || (pixel[0] >= 250 && pixel[1] <= 5), "{x}: {pixel:?}");
@@ -166,19 +224,73 @@ mod tests {
     #[test]
     fn extreme_shapes_and_whole_pixel_regions() {
         let line = noise(1, 65_535, Layout::Rgb8, 1);
-        let small = resize(&line, whole(&line), 1, 3).expect("resizes");
+        let small = resize_to(&line, whole(&line), 1, 3).expect("resizes");
         assert_eq!((small.width_px, small.height_px), (1, 3));
         let source = noise(9, 7, Layout::Rgba8, 2);
         let region = Region { left_px: 2.0, top_px: 1.0, width_px: 4.0, height_px: 5.0 };
-        let cut = resize(&source, region, 4, 5).expect("copies");
-        assert_eq!(cut, super::super::crop::crop(source, Rect { left_px: 2, top_px: 1, width_px: 4, height_px: 5 }));
+        let cut = resize_to(&source, region, 4, 5).expect("copies");
+        for (y, row) in cut.bytes.chunks_exact(cut.stride()).enumerate() {
+            assert_eq!(row, &source.bytes[(y + 1) * source.stride() + 8..][..16]);
+        }
+    }
+
+    /// Planes of every layout, resized, are near the same picture resized in colour.
+    #[test]
+    fn planes_are_resized_as_colours_are() {
+        let smooth = picture(120, 90, Layout::Rgb8, |_, _, _| 0);
+        let mut smooth = Pixels { layout: Layout::Ycc444, ..smooth };
+        let value = |index: usize, x: u32, y: u32| [x * 2, 90 + y, 200 - x][index] as u8;
+        for index in 0..3 {
+            for (at, sample) in smooth.plane_mut(index).iter_mut().enumerate() {
+                *sample = value(index, at as u32 % 120, at as u32 / 120);
+            }
+        }
+        let rgb = super::super::chroma::to_rgb(&smooth);
+        for (width_px, height_px) in [(40, 30), (37, 11), (120, 90), (7, 7)] {
+            let region = Region { left_px: 3.5, top_px: 2.25, width_px: 111.0, height_px: 80.5 };
+            let wanted = resize_to(&rgb, region, width_px, height_px).expect("resizes");
+            let got =
+                resize(&smooth, region, Shape { width_px, height_px, layout: Layout::Ycc444 }, Kernel::Lanczos3, false).expect("resizes");
+            let difference = max_difference(&super::super::chroma::to_rgb(&got), &wanted);
+            assert!(difference <= 4, "{width_px}x{height_px}: {difference}");
+            // Halved chroma is the mean of what it covers.
+            let half =
+                resize(&smooth, region, Shape { width_px, height_px, layout: Layout::Ycc420 }, Kernel::Lanczos3, false).expect("resizes");
+            let difference = max_difference(&half, &super::super::chroma::halve(&got));
+            assert!(difference <= 6, "{width_px}x{height_px}: {difference}");
+        }
+    }
+
+    #[test]
+    fn halved_chroma_that_keeps_its_size_keeps_its_samples() {
+        for (width_px, height_px) in [(8, 6), (9, 7), (1, 1)] {
+            let source = noise(width_px, height_px, Layout::Ycc420, 4);
+            let same = resize(&source, whole(&source), source.shape(), Kernel::Lanczos3, false).expect("copies");
+            assert_eq!(same, source);
+        }
+    }
+
+    #[test]
+    fn kernels_are_what_they_are_called() {
+        let edge = picture(8, 1, Layout::Grey8, |x, _, _| if x < 4 { 40 } else { 200 });
+        let grown = |kernel| {
+            resize(&edge, whole(&edge), Shape { width_px: 64, height_px: 1, layout: Layout::Grey8 }, kernel, false).expect("grows").bytes
+        };
+        let nearest = grown(Kernel::Nearest);
+        assert!(nearest[..32].iter().all(|value| *value == 40) && nearest[32..].iter().all(|value| *value == 200));
+        let linear = grown(Kernel::Linear);
+        assert!(linear.is_sorted() && linear.iter().all(|value| (40..=200).contains(value)) && linear[30].abs_diff(90) <= 1);
+        // Both have negative lobes, cubic one, Lanczos more of them.
+        let (cubic, lanczos) = (grown(Kernel::Cubic), grown(Kernel::Lanczos3));
+        assert!(cubic.iter().any(|value| *value < 38) && cubic.iter().any(|value| *value > 202) && cubic[8] == 40);
+        assert!(lanczos.iter().any(|value| *value < 36) && cubic[16] == 40 && lanczos[16] > 42, "{lanczos:?}");
     }
 
     #[test]
     fn outside_of_the_region_plays_no_part() {
         let source = picture(40, 40, Layout::Rgb8, |x, _, _| if x < 20 { 200 } else { 0 });
         let region = Region { left_px: 0.0, top_px: 0.0, width_px: 20.0, height_px: 40.0 };
-        let half = resize(&source, region, 5, 10).expect("resizes");
+        let half = resize_to(&source, region, 5, 10).expect("resizes");
         assert!(half.bytes.iter().all(|byte| *byte == 200), "{:?}", half.bytes);
     }
 
@@ -193,10 +305,10 @@ mod tests {
                 width_px: f64::from(pixels.width_px) * place.2,
                 height_px: f64::from(pixels.height_px) * place.3,
             };
-            let any = resize(&pixels, region, width, height);
+            let any = resize_to(&pixels, region, width, height);
             prop_assert!(any.is_ok());
             let flat = picture(pixels.width_px, pixels.height_px, Layout::Rgb8, |_, _, channel| [10, 128, 250][channel]);
-            let flat = resize(&flat, region, width, height).expect("resizes");
+            let flat = resize_to(&flat, region, width, height).expect("resizes");
             for pixel in flat.bytes.chunks(3) {
                 prop_assert!(pixel[0].abs_diff(10) <= 1 && pixel[1].abs_diff(128) <= 1 && pixel[2].abs_diff(250) <= 1, "{:?}", pixel);
             }

@@ -1,7 +1,7 @@
 //! Unsharp mask: each colour moves away from its blurred neighbourhood by as much as it differs from it.
 
 use super::blur::blur;
-use crate::pixels::Pixels;
+use crate::pixels::{Layout, Pixels};
 
 /// Sharpens with a mask of standard deviation `sigma_px`, 0 to 100: `2 * v - blurred(v)`. Alpha is untouched. 0 does nothing.
 /// Holds a second picture of the same size while it runs.
@@ -11,19 +11,27 @@ pub(crate) fn sharpen(pixels: &mut Pixels, sigma_px: f32) {
     }
     let mut blurred = pixels.clone();
     blur(&mut blurred, sigma_px);
-    let channels = pixels.layout.channels();
-    for (pixel, soft) in pixels.bytes.chunks_exact_mut(channels).zip(blurred.bytes.chunks_exact(channels)) {
-        for (value, soft) in pixel[..3].iter_mut().zip(soft) {
-            *value = (2 * i16::from(*value) - i16::from(*soft)).clamp(0, 255) as u8;
+    if pixels.layout == Layout::Rgba8 {
+        // Alpha does not differ from its neighbourhood, then.
+        for (soft, pixel) in blurred.bytes.as_chunks_mut::<4>().0.iter_mut().zip(pixels.bytes.as_chunks::<4>().0) {
+            soft[3] = pixel[3];
         }
     }
+    for (value, soft) in pixels.bytes.iter_mut().zip(&blurred.bytes) {
+        *value = away(*value, *soft);
+    }
+}
+
+/// `2 * value - soft`, confined; one of the differences is 0.
+#[inline]
+const fn away(value: u8, soft: u8) -> u8 {
+    value.saturating_add(value.saturating_sub(soft)).saturating_sub(soft.saturating_sub(value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::samples::{at, noise, picture, pictures};
     use super::*;
-    use crate::pixels::Layout;
     use proptest::prelude::*;
 
     #[test]
@@ -40,6 +48,15 @@ mod tests {
         let mut after = before.clone();
         sharpen(&mut after, 0.0);
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn grey_is_sharpened_as_its_colours_would_be() {
+        let mut grey = noise(31, 20, Layout::Grey8, 5);
+        let mut rgb = super::super::chroma::to_rgb(&grey);
+        sharpen(&mut grey, 1.0);
+        sharpen(&mut rgb, 1.0);
+        assert_eq!(super::super::chroma::to_rgb(&grey), rgb);
     }
 
     proptest! {

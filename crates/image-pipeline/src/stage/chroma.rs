@@ -1,0 +1,129 @@
+//! Planes of luma and chroma to red, green and blue, and to chroma of half the sides.
+
+use crate::{
+    pixels::{Layout, Pixels, Shape},
+    simd,
+};
+
+/// Red, green and blue of planes all of one size (JFIF's YCbCr), or of grey; anything else stays as it is.
+pub(crate) fn to_rgb(pixels: &Pixels) -> Pixels {
+    let Pixels { width_px, height_px, layout, .. } = *pixels;
+    let bytes: Vec<u8> = match layout {
+        Layout::Grey8 => {
+            let mut bytes = vec![0; 3 * pixels.bytes.len()];
+            simd::run(Spread { grey: &pixels.bytes, rgb: bytes.as_chunks_mut().0 });
+            bytes
+        }
+        Layout::Ycc444 => {
+            let plane_bytes = pixels.bytes.len() / 3;
+            let mut bytes = vec![0; pixels.bytes.len()];
+            let (luma, chroma) = pixels.bytes.split_at(plane_bytes);
+            let (blue, red) = chroma.split_at(plane_bytes);
+            jpeg_shrink::ycbcr_to_rgb(luma, blue, red, &mut bytes);
+            bytes
+        }
+        Layout::Rgb8 | Layout::Rgba8 | Layout::Ycc420 => return pixels.clone(),
+    };
+    Pixels { width_px, height_px, layout: Layout::Rgb8, bytes }
+}
+
+/// Chroma of half the sides, each sample the mean of the up to four it covers; of planes all of one size, anything else stays.
+pub(crate) fn halve(pixels: &Pixels) -> Pixels {
+    let Pixels { width_px, height_px, layout, .. } = *pixels;
+    let half = Shape { width_px, height_px, layout: Layout::Ycc420 };
+    let Some(mut halved) = Pixels::blank(half).filter(|_| layout == Layout::Ycc444) else { return pixels.clone() };
+    for (index, from) in pixels.planes().enumerate() {
+        let to = halved.plane_mut(index);
+        if index == 0 {
+            to.copy_from_slice(from.bytes);
+            continue;
+        }
+        let rows = from.bytes.chunks(2 * from.stride);
+        for (pair, to) in rows.zip(to.chunks_exact_mut(from.width_px.div_ceil(2) as usize)) {
+            let (above, below) = pair.split_at(from.stride);
+            // The last row of an odd number stands for its pair.
+            let below = if below.is_empty() { above } else { below };
+            simd::run(HalveRow { above, below, to });
+        }
+    }
+    halved
+}
+
+/// Grey as all three colours.
+struct Spread<'s> {
+    grey: &'s [u8],
+    rgb: &'s mut [[u8; 3]],
+}
+
+impl simd::Work for Spread<'_> {
+    #[inline(always)]
+    fn run(self, _: Option<simd::Avx2>) {
+        for (pixel, &grey) in self.rgb.iter_mut().zip(self.grey) {
+            *pixel = [grey; 3];
+        }
+    }
+}
+
+/// Two rows of a plane, the same one twice at an odd end, to one of half as many samples, rounded up.
+struct HalveRow<'h> {
+    above: &'h [u8],
+    below: &'h [u8],
+    to: &'h mut [u8],
+}
+
+impl simd::Work for HalveRow<'_> {
+    #[inline(always)]
+    fn run(self, _: Option<simd::Avx2>) {
+        let mean = |above: [u8; 2], below: [u8; 2]| {
+            let sum = |[left, right]: [u8; 2]| u16::from(left) + u16::from(right);
+            ((sum(above) + sum(below) + 2) / 4) as u8
+        };
+        let ((above, above_end), (below, below_end)) = (self.above.as_chunks::<2>(), self.below.as_chunks::<2>());
+        for ((place, above), below) in self.to.iter_mut().zip(above).zip(below) {
+            *place = mean(*above, *below);
+        }
+        // The last column of an odd number stands for its pair.
+        if let (Some(place), &[above], &[below]) = (self.to.last_mut(), above_end, below_end) {
+            *place = mean([above; 2], [below; 2]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::noise;
+    use super::*;
+
+    #[test]
+    fn colours_are_those_of_jfif() {
+        let bytes = vec![0, 255, 128, 76, 128, 128, 128, 85, 128, 128, 128, 255];
+        let rgb = to_rgb(&Pixels::new(4, 1, Layout::Ycc444, bytes).unwrap());
+        assert_eq!((rgb.layout, &rgb.bytes[..9]), (Layout::Rgb8, &[0, 0, 0, 255, 255, 255, 128, 128, 128][..]));
+        // T.871: 76, 85, 255 is red.
+        assert!(rgb.bytes[9] >= 253 && rgb.bytes[10] <= 1 && rgb.bytes[11] <= 1, "{:?}", &rgb.bytes[9..]);
+        let grey = to_rgb(&Pixels::new(2, 1, Layout::Grey8, vec![7, 200]).unwrap());
+        assert_eq!(grey.bytes, [7, 7, 7, 200, 200, 200]);
+    }
+
+    #[test]
+    fn halves_are_means_of_what_they_cover() {
+        for (width, height) in [(1, 1), (5, 3), (8, 6), (1, 4)] {
+            let whole = noise(width, height, Layout::Ycc444, 3);
+            let half = halve(&whole);
+            for (index, (from, to)) in whole.planes().zip(half.planes()).enumerate() {
+                for y in 0..to.height_px {
+                    for x in 0..to.width_px {
+                        let got = f64::from(to.bytes[(y * to.width_px + x) as usize]);
+                        let at = |x: u32, y: u32| f64::from(from.bytes[(y.min(height - 1) * width + x.min(width - 1)) as usize]);
+                        let want = if index == 0 {
+                            at(x, y)
+                        } else {
+                            (at(2 * x, 2 * y) + at(2 * x + 1, 2 * y) + at(2 * x, 2 * y + 1) + at(2 * x + 1, 2 * y + 1)) / 4.0
+                        };
+                        assert!((got - want).abs() <= 0.5, "{width}x{height} plane {index} at {x},{y}: {got} {want}");
+                    }
+                }
+            }
+        }
+    }
+}
