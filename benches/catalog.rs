@@ -91,12 +91,13 @@ async fn cycle(catalog: &SqliteCatalog) {
         sha256: digest(),
         width_px: 320,
         height_px: 240,
+        frames: 1,
         format: "jpeg".into(),
         quality: Some(80),
     };
-    let done = TaskDone { task: job.tasks[0].id, at: NOW, outcome: Ok(stored), timing: TaskTiming::default() };
+    let done = TaskDone { task: job.tasks[0].id, at: NOW, outcome: Ok(stored), timing: TaskTiming::default(), job: None };
     catalog.finish_task(job.lease, done).await.expect("finishes the task");
-    let done = JobDone { at: NOW, timing: JobTiming::default(), peak_bytes: 1 };
+    let done = JobDone { at: NOW, timing: JobTiming::default(), peak_bytes: 1, facts: None };
     black_box(catalog.finish_job(job.lease, done).await.expect("finishes the job"));
 }
 

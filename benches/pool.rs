@@ -4,20 +4,21 @@
 //! One round is [`PIECES`] pieces of work handed in at once, as a burst of uploads would. Meanwhile a client on a thread of its own
 //! asks an echo task on the same runtime over a loopback connection, one question every [`PACE`]. A question counts from the moment
 //! it was due, not from when it was sent, so that a stall is charged to every question it held up. criterion reports the
-//! throughput; the table at the end has the latencies. Runs in under a minute.
+//! throughput; the table after it has the latencies. The last table is what lending idle cores comes to: one job with eight variants alone,
+//! and as many at once as keep every core busy, each with and without. Runs in a minute.
 
 use std::{
     hint::black_box,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use image_pipeline::{Context, Limits, Presets, Spec, plan, probe, run};
-use pixmill::compute::{Compute, Options};
+use image_pipeline::{Context, Limits, Presets, Spare, Spec, plan, probe, run};
+use pixmill::compute::{BytesPermit, Compute, Options, Stop};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -33,6 +34,39 @@ const PACE: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What one piece makes of the photo.
 const OPTIONS: &str = "rs:fit:640:640/sh:0.8/f:jpg/q:80";
+
+/// What a job with several variants makes of it.
+const EIGHT: [&str; 8] = [
+    "rs:fit:1280:1280/f:webp",
+    "rs:fit:1280:1280/f:jpg",
+    "rs:fit:960:960/f:webp",
+    "rs:fit:800:800/f:jpg",
+    "rs:fit:640:640/f:webp",
+    "rs:fit:640:640/bl:2/gray:1/f:jpg",
+    "rs:fit:320:320/f:jpg",
+    "rs:fill:160:160/f:jpg",
+];
+/// Jobs with several variants that come at once.
+const JOBS: usize = 12;
+/// How often each way is measured, in turns.
+const TURNS: usize = 7;
+
+/// What the pool lends, as the service passes it on.
+#[derive(Debug)]
+struct Lent<'a>(&'a Stop, Mutex<Vec<BytesPermit>>);
+
+impl Spare for Lent<'_> {
+    fn share(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        self.0.share(count, work);
+    }
+
+    fn lend_bytes(&self, bytes: u64) -> bool {
+        let permit = self.0.more_bytes(bytes);
+        let is_lent = permit.is_some();
+        self.1.lock().expect("no panic").extend(permit);
+        is_lent
+    }
+}
 
 /// Where the work runs.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +113,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let echo = runtime.block_on(serve_echo());
         let workers = u32::try_from(thread::available_parallelism().map_or(1, usize::from)).expect("few cores");
-        let compute = Compute::start(Options { workers, budget_bytes: 1 << 30, max_waiting: 64 }).expect("threads start");
+        let compute = Compute::start(Options { workers, budget_bytes: 1 << 30, max_waiting: 64, when_idle: None }).expect("threads start");
         let spec = Spec::parse(OPTIONS, &Presets::builtin()).expect("valid options");
         Self { runtime, echo, compute: Arc::new(compute), photo: photo().into(), spec }
     }
@@ -92,7 +126,7 @@ impl Bench {
             let found = probe(&mut std::io::Cursor::new(&photo[..]), &limits).expect("a photo");
             let planned = plan(&found, &[spec], &limits).expect("within limits");
             let (cancel, mut bytes) = (AtomicBool::new(false), 0);
-            let context = Context { deadline: None, cancel: &cancel };
+            let context = Context { deadline: None, cancel: &cancel, spare: None };
             run(&planned, &photo, &context, &mut |outcome| bytes += outcome.result.expect("a variant").bytes.len()).expect("it decodes");
             bytes
         }
@@ -143,6 +177,54 @@ impl Bench {
             seen.busy += took;
             took
         })
+    }
+
+    /// Seconds for so many jobs with eight variants, handed in at once.
+    fn jobs(&self, jobs: usize, lending: bool) -> f64 {
+        let specs: Arc<[Spec]> = EIGHT.iter().map(|text| Spec::parse(text, &Presets::builtin()).expect("valid options")).collect();
+        let begun = Instant::now();
+        self.runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for _ in 0..jobs {
+                let (compute, photo, specs) = (Arc::clone(&self.compute), Arc::clone(&self.photo), Arc::clone(&specs));
+                tasks.spawn(async move {
+                    let core = compute.core().await;
+                    let work = move |stop: &Stop| {
+                        let limits = Limits::default();
+                        let found = probe(&mut std::io::Cursor::new(&photo[..]), &limits).expect("a photo");
+                        let planned = plan(&found, &specs, &limits).expect("within limits");
+                        let (lent, mut made) = (Lent(stop, Mutex::default()), 0);
+                        let spare: Option<&dyn Spare> = if lending { Some(&lent) } else { None };
+                        let context = Context { deadline: None, cancel: &stop.cancel, spare };
+                        run(&planned, &photo, &context, &mut |outcome| made += outcome.result.map_or(0, |_| 1)).expect("it decodes");
+                        assert_eq!(made, EIGHT.len());
+                    };
+                    compute.run(core, PATIENCE, Arc::default(), work).await.expect("it runs");
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                done.expect("no panic");
+            }
+        });
+        begun.elapsed().as_secs_f64()
+    }
+
+    /// One job alone and many at once, with and without what the pool lends: medians.
+    fn lending(&self) {
+        println!("{:<34}{:>12}{:>12}{:>8}", "jobs of eight variants, seconds", "not lending", "lending", "ratio");
+        for jobs in [1, JOBS] {
+            let mut took = [Vec::new(), Vec::new()];
+            for _ in 0..TURNS {
+                for lending in [false, true] {
+                    took[usize::from(lending)].push(self.jobs(jobs, lending));
+                }
+            }
+            let [without, with] = took.map(|mut all| {
+                all.sort_unstable_by(f64::total_cmp);
+                all[TURNS / 2]
+            });
+            println!("{:<34}{without:>12.3}{with:>12.3}{:>8.2}", format!("{jobs} at once"), with / without);
+        }
     }
 
     /// Latencies with nothing else to do.
@@ -241,6 +323,7 @@ fn pool(criterion: &mut Criterion) {
         row(name, &mut seen);
     }
     println!();
+    bench.lending();
 }
 
 criterion_group!(benches, pool);

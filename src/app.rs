@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     catalog::{Catalog, sqlite::SqliteCatalog},
@@ -21,8 +21,9 @@ use crate::{
     deliver::Deliver,
     erase::{self, Eraser},
     follow::Follow,
+    heap,
     http::{Bound, Clients, Edge, Listener, Pace, ServeOptions, Site, Tls, router, serve},
-    ingest::{CommitOptions, Committer},
+    ingest::{CommitOptions, Committer, News},
     queue::{self, Queue},
     store::{BlobStore, Disk, Doubts, LocalStore, StagingDir, make_folder},
     telemetry::Metrics,
@@ -37,6 +38,10 @@ const MAX_CRASHES: u32 = 3;
 
 /// The catalog's connections, a few of those for blocking work, upkeep: without these nothing works.
 const OTHER_THREADS: usize = 8;
+
+/// The pool has had nothing to do for so long when memory that was freed is given back to the system: long enough not to be in the way
+/// of a client that sends one photo after the other.
+const IDLE_BEFORE_TRIM: Duration = Duration::from_secs(3);
 
 /// The rows, below the data folder.
 const CATALOG: &str = "catalog.db";
@@ -74,6 +79,7 @@ impl App {
     /// As [`App::start`].
     pub async fn start_on(config: &Config, disk: Disk) -> anyhow::Result<Self> {
         let started = Instant::now();
+        let watermarks = config.read_watermarks()?;
         let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
         make_folder(&root).with_context(|| format!("cannot make the data folder {}", root.display()))?;
         let lock = lock(&root)?;
@@ -97,13 +103,15 @@ impl App {
         let repair = upkeep::Repair::new(Arc::clone(&store), Arc::clone(&rows), floor);
         let compute = Compute::start(compute::Options {
             workers: config.pool.workers,
-            budget_bytes: config.pool.memory_budget_bytes,
+            // They are held as long as the service runs.
+            budget_bytes: config.pool.memory_budget_bytes.saturating_sub(watermarks.bytes()),
             max_waiting: config.pool.max_waiting,
+            when_idle: Some(compute::WhenIdle { pause: IDLE_BEFORE_TRIM, call: give_memory_back }),
         })
         .context("cannot start worker threads")?;
         let compute = Arc::new(compute);
         let metrics = Arc::new(Metrics::new().context("cannot set up metrics")?);
-        let follow = Follow::default();
+        let follow = Follow::new(floor.as_millis());
         let doubts = Doubts::default();
         let mut limits = config.ingest.clone();
         limits.image.max_memory_bytes = compute.budget_bytes();
@@ -114,6 +122,7 @@ impl App {
                 job_deadline: config.pool.job_deadline,
                 max_crashes: MAX_CRASHES,
                 limits: limits.image,
+                watermarks: Arc::clone(&watermarks),
                 max_queued_jobs: config.pool.max_queued_jobs,
             },
             queue::Parts {
@@ -128,9 +137,13 @@ impl App {
             },
             rows.totals().await.context("cannot read the catalog")?.queued_jobs,
         );
-        let on_commit = {
+        let on_news = {
             let queue = queue.clone();
-            move |accepted: &_| queue.accepted(accepted)
+            move |news: News<'_>| match news {
+                News::Coming(image, staged) => queue.coming(image, staged),
+                News::NotComing(jobs) => queue.not_coming(jobs),
+                News::Recorded(accepted) => queue.accepted(accepted),
+            }
         };
         let committer = Committer::new(
             Arc::clone(&store),
@@ -138,8 +151,13 @@ impl App {
             Arc::clone(&clock),
             ids,
             doubts.clone(),
-            CommitOptions { limits: limits.image, max_attempts: config.pool.max_attempts },
-            on_commit,
+            CommitOptions {
+                limits: limits.image,
+                watermarks: Arc::clone(&watermarks),
+                max_attempts: config.pool.max_attempts,
+                workers: compute.workers(),
+            },
+            on_news,
         );
         let deliver = Arc::new(Deliver::new(Arc::clone(&rows), Arc::clone(&store)));
         let eraser = Eraser::new(erase::Parts {
@@ -165,6 +183,7 @@ impl App {
         let site = Arc::new(Site {
             limits,
             presets: config.presets.clone(),
+            watermarks,
             edge: Edge::new(config.server.edge.clone(), address.tcp()),
             pace: Pace { idle: config.server.body_idle_timeout, total: config.server.body_timeout, min_rate: config.server.min_body_rate },
             disk_reserve_bytes: config.storage.disk_reserve_bytes,
@@ -260,6 +279,13 @@ impl App {
 
 /// Descriptors that are no connections: catalog, staged files, blobs being written and read.
 const OTHER_DESCRIPTORS: u64 = 512;
+
+/// What the pool does when it is idle.
+fn give_memory_back() {
+    let begun = Instant::now();
+    let given = heap::trim();
+    debug!(given, took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX), "the pool is idle, the heap was trimmed");
+}
 
 /// Asks for all the descriptors the system will give; returns how many that are.
 fn raise_descriptor_limit() -> u64 {

@@ -1,9 +1,14 @@
-//! The command line: `serve` by default, `config` and `scrub` beside it; every setting a flag.
+//! The command line: `serve` by default, `config`, `explain` and `scrub` beside it; every setting a flag.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use image_pipeline::{Spec, plan_with, probe};
 
 use crate::config::{ByteSize, Config, Settings};
 
@@ -26,7 +31,7 @@ pub struct Cli {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Take uploads in and work on them (the default)
     Serve,
@@ -34,6 +39,15 @@ pub enum Command {
     Config,
     /// Print the description of the HTTP interface (OpenAPI 3.1)
     Openapi,
+    /// Print what would be done with an image, what it takes and what it holds, without doing it
+    Explain {
+        /// The image
+        #[arg(value_name = "FILE")]
+        image: PathBuf,
+        /// Options of each variant, as rs:fit:320:320/f:webp or pr:thumbnail
+        #[arg(required = true)]
+        options: Vec<String>,
+    },
     /// Read everything stored and say what is damaged or missing; may run beside the service, and ends with 1 when something is
     Scrub {
         /// Most bytes read a second
@@ -64,6 +78,22 @@ impl Cli {
     }
 }
 
+/// The plan as text: a line for each stage, with a rough time and the memory held meanwhile.
+///
+/// # Errors
+/// When the file cannot be read or is no image that is taken in, options do not parse, or the work passes the limits; the text says which.
+pub fn explain(config: &Config, file: &Path, options: &[String]) -> anyhow::Result<String> {
+    let limits = config.ingest.image;
+    let opened = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    let bytes = opened.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
+    let found = probe(&mut BufReader::new(opened), &limits).with_context(|| file.display().to_string())?;
+    let specs = options.iter().map(|text| Spec::parse(text, &config.presets).with_context(|| format!("options {text:?}")));
+    let specs = specs.collect::<anyhow::Result<Vec<Spec>>>()?;
+    let watermarks = config.read_watermarks()?;
+    let planned = plan_with(&found, &specs, &limits, &watermarks).with_context(|| file.display().to_string())?;
+    Ok(format!("{}\n", planned.explain(bytes)))
+}
+
 /// What is printed when the service is up: the address first, then three lines to paste.
 #[must_use]
 pub fn greeting(url: &str) -> String {
@@ -82,14 +112,40 @@ pub fn greeting(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use image_pipeline::{OPTIONS, Presets};
+    use image_pipeline::{OPTIONS, Presets, Spec};
 
-    use super::Cli;
+    use crate::config::{Config, Settings};
+
+    use super::{Cli, explain};
 
     const README: &str = include_str!("../README.md");
+    const REFERENCE: &str = include_str!("../docs/options.md");
+    const PICTURES: &str = include_str!("../crates/image-pipeline/examples/option_pictures/main.rs");
 
     fn holds(table: &str) {
         assert!(README.contains(table), "README.md should hold this table:\n{table}");
+    }
+
+    #[test]
+    fn a_plan_is_explained_or_refused_in_words() {
+        let config = Config::resolve(Settings::default()).expect("defaults are sensible");
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let path = folder.path().join("photo.png");
+        image::RgbImage::new(640, 480).save(&path).expect("writes");
+        let options = ["rs:fit:320:320/f:jpg".to_owned(), "pr:thumbnail".to_owned()];
+        let text = explain(&config, &path, &options).expect("explains");
+        assert!(text.starts_with("decode png 640x480 rgb"), "{text}");
+        assert!(
+            text.contains("variant 0: encode picture ") && text.contains(" jpeg 320x240 quality 80 ") && text.contains("variant 1:"),
+            "{text}"
+        );
+        assert!(text.ends_with(" bytes\n") && text.contains(" MiB held"), "{text}");
+        let refused =
+            |path: &std::path::Path, options: &str| format!("{:#}", explain(&config, path, &[options.to_owned()]).expect_err("refuses"));
+        assert!(refused(&path, "widht:1").contains("did you mean"), "{}", refused(&path, "widht:1"));
+        assert!(refused(&folder.path().join("nowhere.jpg"), "w:1").starts_with("cannot open "));
+        std::fs::write(&path, "<html>").expect("writes");
+        assert!(!refused(&path, "w:1").is_empty());
     }
 
     #[test]
@@ -117,6 +173,28 @@ mod tests {
             table.push_str(&format!("| `{}` | {} | {} |\n", row.name, others.join(" "), cells.join(" | ")));
         }
         holds(&table);
+    }
+
+    #[test]
+    fn the_reference_has_every_option_once_with_its_range_and_a_picture() {
+        for row in OPTIONS {
+            let short = if row.short == row.name { String::new() } else { format!("`{}`", row.short) };
+            let others: Vec<String> = row.aliases.iter().map(|name| format!("`{name}`")).collect();
+            let cells = [short, others.join(" "), row.range_text(), row.default.to_owned(), row.what.to_owned()];
+            let line = format!("| `{}` | {} | ", row.name, cells.join(" | "));
+            let found: Vec<&str> = REFERENCE.lines().filter(|found| found.starts_with(&format!("| `{}` |", row.name))).collect();
+            assert!(
+                found.len() == 1 && found[0].starts_with(&line),
+                "docs/options.md should have one row that begins with\n{line}\nand has {found:?}"
+            );
+            // The four others, and what the picture is made with: as scripts/option-pictures does.
+            let last: Vec<&str> = found[0][line.len()..].trim_end_matches(" |").split(" | ").collect();
+            let options = last.last().expect("a cell").trim_matches('`');
+            assert!(last.len() == 5 && PICTURES.contains(&format!("(\"{}\", \"{options}\", ", row.name)), "{}: {last:?}", row.name);
+            assert!(Spec::parse(options, &Presets::builtin()).is_ok(), "{options}");
+        }
+        let rows = REFERENCE.lines().filter(|line| line.starts_with("| `")).count();
+        assert_eq!(rows, OPTIONS.len(), "no rows of options that are not there");
     }
 
     #[test]

@@ -15,6 +15,10 @@ use std::{
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
+mod lend;
+
+use lend::Lender;
+
 /// Bytes are admitted in units of this size, so that a budget of any machine fits a semaphore's counter.
 const UNIT_BYTES: u64 = 64 << 10;
 
@@ -31,6 +35,17 @@ pub struct Options {
     pub budget_bytes: u64,
     /// Callers of [`Compute::admit`] that may wait at once.
     pub max_waiting: u32,
+    /// What a thread does when there was work and then none for a while.
+    pub when_idle: Option<WhenIdle>,
+}
+
+/// What is done after work, once every core has been free for a while: at most once for each time that there was work.
+#[derive(Clone, Copy, Debug)]
+pub struct WhenIdle {
+    /// How long nothing was begun.
+    pub pause: Duration,
+    /// Done on a pool thread; work that comes in meanwhile is taken by another, if there is one.
+    pub call: fn(),
 }
 
 /// Why work was not admitted.
@@ -63,13 +78,39 @@ pub enum ComputeError {
     Stopped,
 }
 
-/// What running work looks at between its steps.
+/// What running work looks at between its steps, and where it finds help.
 #[derive(Clone, Debug)]
 pub struct Stop {
     /// When it has to end.
     pub deadline: Instant,
     /// Set when nobody wants the result any more.
     pub cancel: Arc<AtomicBool>,
+    lender: Lender,
+}
+
+impl Stop {
+    /// Calls `work` with each of `0..count` once, on this thread and on threads of cores that are free; returns when all calls have ended.
+    ///
+    /// Never waits for a core, and lends none that somebody waits for: each is given back after its call. Memory is not asked for: what
+    /// runs at once has to fit in what this work was admitted with, or has of [`Stop::more_bytes`].
+    ///
+    /// # Panics
+    /// With the panic of a call, after those under way have ended; the others are not begun then.
+    pub fn share(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        self.lender.share(count, work);
+    }
+
+    /// More memory than this work was admitted with, if so much is free and nobody waits for any.
+    #[must_use]
+    pub fn more_bytes(&self, bytes: u64) -> Option<BytesPermit> {
+        self.lender.bytes(bytes)
+    }
+
+    /// Time that other cores worked for this work beside its own so far.
+    #[must_use]
+    pub fn lent(&self) -> Duration {
+        self.lender.lent()
+    }
 }
 
 /// The right to use one core.
@@ -90,6 +131,22 @@ impl Drop for BytesPermit {
     }
 }
 
+/// One more in a count, until it is dropped.
+struct Place<'a>(&'a AtomicU32);
+
+impl<'a> Place<'a> {
+    fn in_line(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 type Work = Box<dyn FnOnce() + Send>;
 
 /// The pool. Dropping it lets the threads end after the work they hold.
@@ -100,6 +157,8 @@ pub struct Compute {
     bytes: Arc<Semaphore>,
     freed: Arc<Notify>,
     waiting: AtomicU32,
+    /// Those who wait for bytes.
+    wanting: Arc<AtomicU32>,
     work: crossbeam_channel::Sender<Work>,
 }
 
@@ -110,23 +169,28 @@ impl Compute {
     /// When the system refuses a thread.
     pub fn start(options: Options) -> std::io::Result<Self> {
         let (work, inbox) = crossbeam_channel::unbounded::<Work>();
+        let cores = Arc::new(Semaphore::new(options.workers as usize));
+        let has_worked = Arc::new(AtomicBool::new(false));
         for n in 0..options.workers {
-            let inbox = inbox.clone();
+            let (inbox, cores, has_worked) = (inbox.clone(), Arc::clone(&cores), Arc::clone(&has_worked));
             std::thread::Builder::new().name(format!("pixmill-work-{n}")).spawn(move || {
                 if let Err(error) = give_way() {
                     tracing::warn!(%error, "worker thread keeps normal priority");
                 }
-                for piece in inbox {
+                let is_idle = || cores.available_permits() == options.workers as usize;
+                while let Some(piece) = next_piece(&inbox, options.when_idle, &has_worked, is_idle) {
                     piece();
+                    has_worked.store(true, Ordering::Relaxed);
                 }
             })?;
         }
         Ok(Self {
             options,
-            cores: Arc::new(Semaphore::new(options.workers as usize)),
+            cores,
             bytes: Arc::new(Semaphore::new(units_down(options.budget_bytes) as usize)),
             freed: Arc::new(Notify::new()),
             waiting: AtomicU32::new(0),
+            wanting: Arc::default(),
             work,
         })
     }
@@ -141,6 +205,12 @@ impl Compute {
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
         self.bytes.available_permits() as u64 * UNIT_BYTES
+    }
+
+    /// Cores in all.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.options.workers as usize
     }
 
     /// Cores not in use now.
@@ -170,6 +240,7 @@ impl Compute {
     /// Dropping the future gives up the place in the line.
     pub async fn bytes(&self, cost_bytes: u64) -> BytesPermit {
         let units = units_up(cost_bytes).min(units_down(self.options.budget_bytes));
+        let _place = Place::in_line(&self.wanting);
         BytesPermit { permit: Some(self.permits(&self.bytes, units).await), freed: Arc::clone(&self.freed) }
     }
 
@@ -191,6 +262,7 @@ impl Compute {
 
     /// Resolves when bytes have been given back since the last call.
     pub async fn bytes_freed(&self) {
+        let _place = Place::in_line(&self.wanting);
         self.freed.notified().await;
     }
 
@@ -202,12 +274,6 @@ impl Compute {
     /// # Cancel safety
     /// Dropping the future gives up the place in the line.
     pub async fn admit(&self, cost_bytes: u64) -> Result<(CorePermit, BytesPermit), Refused> {
-        struct Place<'a>(&'a AtomicU32);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
         if cost_bytes > self.budget_bytes() {
             return Err(Refused::TooCostly { cost_bytes, budget_bytes: self.budget_bytes() });
         }
@@ -246,8 +312,9 @@ impl Compute {
         }
         let (reply, answer) = oneshot::channel();
         let mut guard = CancelOnDrop(Some(Arc::clone(&cancel)));
+        let lender = Lender::of(self);
         let piece: Work = Box::new(move || {
-            let stop = Stop { deadline: Instant::now() + limit, cancel };
+            let stop = Stop { deadline: Instant::now() + limit, cancel, lender };
             let result = catch_unwind(AssertUnwindSafe(|| work(&stop)));
             drop(core);
             // Nobody listening means nobody wants it.
@@ -258,6 +325,28 @@ impl Compute {
         guard.0 = None;
         result
     }
+}
+
+/// The next piece of work, `None` when the pool is gone. The first thread that waits in vain after work, and finds no core in use, does
+/// what is to be done then.
+fn next_piece(
+    inbox: &crossbeam_channel::Receiver<Work>,
+    when_idle: Option<WhenIdle>,
+    has_worked: &AtomicBool,
+    is_idle: impl Fn() -> bool,
+) -> Option<Work> {
+    while let Some(WhenIdle { pause, call }) = when_idle.filter(|_| has_worked.load(Ordering::Relaxed)) {
+        match inbox.recv_timeout(pause) {
+            Ok(piece) => return Some(piece),
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return None,
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
+                if is_idle() && has_worked.swap(false, Ordering::Relaxed) {
+                    call();
+                }
+            }
+        }
+    }
+    inbox.recv().ok()
 }
 
 /// Lowers the calling thread's weight and asks for the longest time slice.
@@ -320,7 +409,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     fn pool(workers: u32, budget_bytes: u64) -> Arc<Compute> {
-        Arc::new(Compute::start(Options { workers, budget_bytes, max_waiting: 2 }).expect("threads start"))
+        Arc::new(Compute::start(Options { workers, budget_bytes, max_waiting: 2, when_idle: None }).expect("threads start"))
     }
 
     fn flag() -> Arc<AtomicBool> {
@@ -398,6 +487,33 @@ mod tests {
         assert!(futures_util::poll!(&mut again).is_pending(), "a place that was given up is free again");
         drop(held);
         line.remove(0).await.expect("served");
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_done_when_idle_is_done_once_after_work() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let when_idle = WhenIdle {
+            pause: Duration::from_millis(20),
+            call: || {
+                CALLS.fetch_add(1, Ordering::SeqCst);
+            },
+        };
+        let options = Options { workers: 3, budget_bytes: 1 << 20, max_waiting: 2, when_idle: Some(when_idle) };
+        let pool = Compute::start(options).expect("threads start");
+        for round in 1..=2 {
+            let held = pool.core().await;
+            for _ in 0..4 {
+                pool.run(pool.core().await, LONG, flag(), |_| ()).await.expect("runs");
+            }
+            tokio::time::sleep(when_idle.pause * 3).await;
+            assert_eq!(CALLS.load(Ordering::SeqCst), round - 1, "somebody has a core");
+            pool.run(held, LONG, flag(), |_| ()).await.expect("runs");
+            while CALLS.load(Ordering::SeqCst) < round {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(when_idle.pause * 3).await;
+            assert_eq!(CALLS.load(Ordering::SeqCst), round);
+        }
     }
 
     #[tokio::test]

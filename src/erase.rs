@@ -8,11 +8,11 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::{
-    catalog::{Catalog, CatalogError, Deletion, Erased},
+    catalog::{Catalog, CatalogError, Deletion, Erased, Subject},
     clock::Clock,
     deliver::Deliver,
     domain::{BlobId, ImageId, UploadId},
-    follow::Follow,
+    follow::{Event, Follow, What},
     queue::Queue,
     store::BlobStore,
     telemetry::error_chain,
@@ -93,7 +93,16 @@ impl Eraser {
         };
         deliver.erased(&erased);
         queue.erased(&erased);
-        follow.changed(erased.upload);
+        let is_gone = match target {
+            Target::Upload(_) => true,
+            // Also where nobody can say: who follows it is woken and looks.
+            Target::Image(_) => catalog.was_deleted(Subject::Upload(erased.upload)).await.unwrap_or_default(),
+        };
+        if is_gone {
+            follow.tell(Event { upload: erased.upload, at: clock.now(), what: What::UploadDeleted });
+        } else {
+            follow.changed(erased.upload);
+        }
         let Erased { upload, images, running, queued_jobs, dead } = &erased;
         info!(upload.id = %upload, images = images.len(), cancelled = running.len() as u64 + queued_jobs, blobs = dead.len(), "deleted");
         self.remove(dead).await;

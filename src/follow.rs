@@ -1,22 +1,39 @@
-//! Live state for waiters: who waits for an upload is woken when something of it has changed.
+//! Live state for waiters: who waits for an upload is woken when something of it has changed, and what happens is kept in a ring for those who follow it.
 //!
-//! Holds no state of uploads itself: a woken waiter reads the catalog. An upload nobody waits for costs nothing.
+//! Holds no state of uploads itself: a woken waiter reads the catalog, or the ring. An upload nobody waits for costs nothing but its events.
+
+mod ring;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::domain::UploadId;
+
+use ring::Ring;
+
+pub use ring::{Attempt, Event, KEPT_EVENTS, OfJob, Since, Stored, Times, Told, What};
+
+/// Most clients that follow events at one time.
+pub const MAX_LISTENERS: usize = 4096;
 
 type Waiters = HashMap<UploadId, watch::Sender<()>>;
 
 /// The switchboard between workers and waiters.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Follow {
     waiters: Arc<Mutex<Waiters>>,
+    ring: Arc<Ring>,
+    seats: Arc<Semaphore>,
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 /// One waiter's ear; dropping it forgets the upload if nobody else listens.
@@ -28,6 +45,55 @@ pub struct Subscription {
 }
 
 impl Follow {
+    /// A switchboard of a process that began at `epoch`: ids of events of another are told apart by it.
+    #[must_use]
+    pub fn new(epoch: i64) -> Self {
+        Self { waiters: Arc::default(), ring: Arc::new(Ring::new(epoch)), seats: Arc::new(Semaphore::new(MAX_LISTENERS)) }
+    }
+
+    /// Something has happened (and is committed). Never waits.
+    pub fn tell(&self, event: Event) {
+        let upload = event.upload;
+        self.ring.tell(event);
+        self.changed(upload);
+    }
+
+    /// The place in the ring where the next event will be.
+    #[must_use]
+    pub fn next_place(&self) -> u64 {
+        self.ring.next()
+    }
+
+    /// What has happened from this place on, to one upload or all, at most so many events.
+    #[must_use]
+    pub fn since(&self, place: u64, of: Option<UploadId>, most: usize) -> Since {
+        self.ring.since(place, of, most)
+    }
+
+    /// The place after the event of this id; `None` if the id is not of this process, or what came after it has left the ring.
+    #[must_use]
+    pub fn place_after(&self, id: &str) -> Option<u64> {
+        self.ring.place_after(id)
+    }
+
+    /// The id of the event before this place.
+    #[must_use]
+    pub fn id_before(&self, place: u64) -> String {
+        self.ring.id_before(place)
+    }
+
+    /// Wakes whenever anything has happened.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.ring.news()
+    }
+
+    /// A seat for one that follows events; `None` where all [`MAX_LISTENERS`] are taken.
+    #[must_use]
+    pub fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.seats).try_acquire_owned().ok()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiters> {
         // The map is whole between any two statements, so a panic elsewhere leaves nothing half done.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)

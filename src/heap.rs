@@ -1,4 +1,5 @@
-//! What the process heap may keep of memory that was freed: bounds for glibc's allocator, set once before the first thread.
+//! What the process heap may keep of memory that was freed: bounds for glibc's allocator, set once before the first thread
+//! ([`bound`]), and given back when there is nothing to do ([`trim`]).
 //!
 //! Knows no other room. Invariant: what freed blocks leave resident is bounded by a few mebibytes an arena, whatever sizes
 //! were asked for before and on which threads. `docs/decisions/0023-heap.md` has the figures behind each number.
@@ -38,5 +39,23 @@ pub fn bound() -> bool {
 #[must_use]
 #[cfg(not(target_env = "gnu"))]
 pub fn bound() -> bool {
+    false
+}
+
+/// Gives the pages of freed blocks back to the system: the tops of all arenas and the holes in them. Takes some milliseconds, during
+/// which each arena in turn is locked; pages that are used again are made anew. Only for when there is nothing to do, and not on a thread
+/// that others wait for.
+///
+/// Returns false if there was nothing to give back, or another C library than glibc.
+#[cfg(target_env = "gnu")]
+#[allow(unsafe_code)]
+pub fn trim() -> bool {
+    // SAFETY: malloc_trim takes an integer, and locks the heap it changes.
+    unsafe { libc::malloc_trim(0) == 1 }
+}
+
+/// See above.
+#[cfg(not(target_env = "gnu"))]
+pub fn trim() -> bool {
     false
 }

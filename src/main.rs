@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use clap::Parser;
 use pixmill::{
     app::{self, App},
-    cli::{Cli, Command, greeting},
+    cli::{Cli, Command, explain, greeting},
     config::{Config, LogFormat},
     heap, http,
     signals::Signals,
@@ -30,10 +30,11 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<ExitCode> {
     let (command, config) = Cli::parse().resolve()?;
-    let text = match command {
+    let text = match &command {
         Command::Serve | Command::Scrub { .. } => None,
         Command::Config => Some(config.to_toml()),
         Command::Openapi => Some(format!("{}\n", http::openapi_json())),
+        Command::Explain { image, options } => Some(explain(&config, image, options)?),
     };
     if let Some(text) = text {
         std::io::stdout().write_all(text.as_bytes())?;
@@ -48,7 +49,7 @@ fn start() -> anyhow::Result<ExitCode> {
         .build()?;
     match command {
         Command::Scrub { rate } => runtime.block_on(scrub(&config, rate.bytes())),
-        Command::Serve | Command::Config | Command::Openapi => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
+        _ => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
     }
 }
 

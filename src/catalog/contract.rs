@@ -3,11 +3,13 @@
 //! Knows no back end: it goes through [`Catalog`] alone, with times it chooses itself. After every step of the work it
 //! counts all rows again and holds [`Catalog::totals`] against them.
 
+mod adding;
 mod blobs;
 mod claims;
 mod deletion;
 mod leases;
 mod lists;
+mod steering;
 mod uploads;
 
 use std::time::Duration;
@@ -15,8 +17,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Deletion, Erased, Idempotency, ImageView, JobDone, JobTiming, JobView,
-    Lease, NewImage, NewJob, NewTask, NewUpload, Page, RejectedFile, Release, StoredVariant, Subject, TaskDone, TaskTiming, Totals, Voided,
+    Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Deletion, Erased, Idempotency, ImageView, JobAdded, JobDone,
+    JobFinished, JobTiming, JobView, Lease, NewImage, NewJob, NewTask, NewUpload, Page, RejectedFile, Release, Retried, StoredVariant,
+    Subject, TaskDone, TaskTiming, Totals, Voided,
 };
 use crate::{
     clock::{IdSource as _, RandomIds},
@@ -58,6 +61,15 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.neighbours_of_crashes_survive().await;
     suite.the_culprit_among_neighbours_fails_alone().await;
     suite.each_worker_has_neighbours_of_its_own().await;
+    suite.a_job_that_waits_is_cancelled_at_once().await;
+    suite.a_running_job_that_is_cancelled_is_lost_to_its_worker().await;
+    suite.a_job_that_has_ended_is_not_cancelled().await;
+    suite.a_retry_is_of_failed_tasks_only().await;
+    suite.a_retry_begins_afresh_and_in_line().await;
+    suite.a_retry_of_what_killed_workers_runs_alone().await;
+    suite.only_what_has_ended_and_failed_is_retried().await;
+    suite.more_variants_of_an_image_are_a_job_of_their_own().await;
+    suite.names_are_written_once().await;
     suite.live_blobs_are_told_from_others().await;
     suite.lists_are_walked_newest_first().await;
     suite.lists_are_each_owners_own_and_by_state().await;
@@ -71,6 +83,7 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.missing_blobs_are_marked_once().await;
     suite.a_fresh_blob_takes_the_place_of_a_lost_one().await;
     suite.a_missing_result_is_made_again().await;
+    suite.facts_are_told_once_and_go_with_their_blob().await;
     suite.catalog.ping().await.expect("ping works");
 }
 
@@ -174,6 +187,7 @@ fn stored() -> StoredVariant {
         height_px: 240,
         format: "webp".into(),
         quality: Some(80),
+        frames: 1,
     }
 }
 
@@ -247,7 +261,7 @@ impl Suite<'_> {
             encode: Duration::from_micros(4_200),
             store: Duration::from_micros(400),
         };
-        TaskDone { task, at: self.now, outcome, timing }
+        TaskDone { task, at: self.now, outcome, timing, job: None }
     }
 
     fn job_done(&self) -> JobDone {
@@ -258,7 +272,7 @@ impl Suite<'_> {
             cpu: Duration::from_micros(31_500),
             total: Duration::from_micros(34_400),
         };
-        JobDone { at: self.now, timing, peak_bytes: 15_728_640 }
+        JobDone { at: self.now, timing, peak_bytes: 15_728_640, facts: None }
     }
 
     /// Completes all tasks of a claimed job, then the job.
@@ -307,8 +321,12 @@ impl Suite<'_> {
         for id in &self.uploads {
             let upload = self.catalog.upload(*id).await.expect("upload works").expect("the upload is there");
             counted.uploads += 1;
-            for (image, job) in &upload.images {
+            for (index, (image, job)) in upload.images.iter().enumerate() {
                 count(&mut counted, image, job);
+                if index > 0 && upload.images[index - 1].0.id == image.id {
+                    // A further job of the same image.
+                    counted.bytes_received -= image.bytes;
+                }
             }
         }
         assert_eq!(self.totals().await, counted, "the totals are what the rows say");
@@ -323,7 +341,9 @@ impl Suite<'_> {
             (&[Some(Cancelled), Some(Cancelled)], JobState::Cancelled, UploadState::Cancelled),
             (&[Some(MalformedImage), None], JobState::Partial, UploadState::Partial),
         ];
-        for (outcomes, job_state, upload_state) in cases {
+        // In two ways: the job's end by itself, and with that of its last task.
+        let ways = |case| [(case, false), (case, true)];
+        for ((outcomes, job_state, upload_state), with_last) in cases.into_iter().flat_map(ways) {
             let upload = self.upload_of(vec![image(&["thumb", "soft"])]);
             self.accept(upload.clone()).await;
             let job = self.claim_one().await;
@@ -331,17 +351,27 @@ impl Suite<'_> {
             assert!(matches!(early, Err(CatalogError::Backend(_))), "a job with unfinished tasks cannot end: {early:?}");
             self.now = self.now.after(Duration::from_millis(5));
             let mut wanted = Vec::new();
-            for (task, outcome) in job.tasks.iter().zip(outcomes) {
+            let mut early = self.done(job.tasks[0].id, Ok(stored()));
+            early.job = Some(self.job_done());
+            let early = self.catalog.finish_task(job.lease, early).await;
+            assert!(matches!(early, Err(CatalogError::Backend(_))), "nor with the first of them, which has not ended then: {early:?}");
+            for (index, (task, outcome)) in job.tasks.iter().zip(outcomes).enumerate() {
                 let outcome = outcome.map_or_else(|| Ok(stored()), |code| Err(failure(code)));
-                let done = self.done(task.id, outcome.clone());
+                let mut done = self.done(task.id, outcome.clone());
+                done.job = Some(self.job_done()).filter(|_| with_last && index + 1 == outcomes.len());
                 self.catalog.finish_task(job.lease, done.clone()).await.expect("finish_task works");
                 self.recount().await;
                 wanted.push((outcome, done.timing));
             }
-            assert_eq!(self.job_state(job.lease.job).await, JobState::Running, "a job ends when it is told to");
-            let finished = self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
-            assert_eq!(finished.job, job_state);
-            self.recount().await;
+            if with_last {
+                let again = self.catalog.finish_job(job.lease, self.job_done()).await;
+                assert!(matches!(again, Err(CatalogError::LeaseLost)), "{again:?}");
+            } else {
+                assert_eq!(self.job_state(job.lease.job).await, JobState::Running, "a job ends when it is told to");
+                let finished = self.catalog.finish_job(job.lease, self.job_done()).await.expect("finish_job works");
+                assert_eq!(finished.job, job_state);
+                self.recount().await;
+            }
             let view = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
             let seen = &view.images[0].1;
             assert_eq!((view.state, seen.state, seen.finished_at), (upload_state, job_state, Some(self.now)));

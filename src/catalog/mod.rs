@@ -6,12 +6,14 @@
 pub mod contract;
 mod model;
 pub mod sqlite;
+mod steering;
 
 use async_trait::async_trait;
 
 use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, Timestamp, UploadId, VariantName};
 
 pub use model::*;
+pub use steering::*;
 
 /// Errors of a catalog, as far as a caller can act on them.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +62,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Moves the end of the given leases to `until`; returns the leases that are still held.
     async fn renew_leases(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>, CatalogError>;
 
-    /// Stores the outcome of one task, and its variant if there is one.
+    /// Stores the outcome of one task, and its variant if there is one. With `done.job` it ends the job, too, as
+    /// [`Catalog::finish_job`] does: both or neither.
     ///
     /// # Errors
     /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
@@ -73,11 +76,12 @@ pub trait Catalog: Send + Sync + 'static {
     async fn finish_job(&self, lease: Lease, done: JobDone) -> Result<JobFinished, CatalogError>;
 
     /// Gives a job back: its unfinished tasks are queued again, due at `release.due`. An attempt that failed for a
-    /// passing reason keeps its count and records the failure; a shutdown (`failure: None`) gives the attempt back.
+    /// passing reason keeps its count and records the failure; a shutdown (`failure: None`) gives the attempt back. What failed for the
+    /// last time ends; that end is returned.
     ///
     /// # Errors
     /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
-    async fn release_job(&self, lease: Lease, release: Release) -> Result<(), CatalogError>;
+    async fn release_job(&self, lease: Lease, release: Release) -> Result<Option<JobFinished>, CatalogError>;
 
     /// At an embedded start: all running jobs go back to the queue at once, as suspects that will run alone until an
     /// attempt at them ends. Only the job that was all its worker held has a crash counted, as only there it is clear who
@@ -87,6 +91,18 @@ pub trait Catalog: Send + Sync + 'static {
     /// Requeues running jobs whose lease ended before `now`, as above. What else their worker holds counts as beside them,
     /// whether that lease has ended or not.
     async fn expire_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError>;
+
+    /// Ends a job that has not ended: its unfinished tasks are cancelled, what had ended stays. Whoever holds it finds the lease lost.
+    async fn cancel_job(&self, id: JobId, at: Timestamp) -> Result<Cancellation, CatalogError>;
+
+    /// Queues the failed tasks of a job that has ended, whatever they failed for, as if it were enqueued at `at` with its
+    /// priority and had never been tried: all its attempts are before it. It keeps what had completed or was cancelled. A job
+    /// that workers died of is a suspect, and runs alone.
+    async fn retry_job(&self, id: JobId, at: Timestamp) -> Result<Retried, CatalogError>;
+
+    /// Records more work for an image that is there, as `accept_upload` does: what exists already is born completed. Names are write-once: a
+    /// name that is used with the same spec is left out of the job, one that is used with another refuses it whole.
+    async fn add_job(&self, image: ImageId, job: NewJob, at: Timestamp) -> Result<JobAdded, CatalogError>;
 
     /// When the next queued job that is not yet due will be due.
     async fn next_due(&self) -> Result<Option<Timestamp>, CatalogError>;
@@ -100,6 +116,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// An image and where its bytes are.
     async fn image(&self, id: ImageId) -> Result<Option<ImageView>, CatalogError>;
 
+    /// What is known of the images in these blobs, of those where something is ([`JobDone::facts`]), in no order.
+    async fn facts(&self, of: &[BlobId]) -> Result<Vec<(BlobId, String)>, CatalogError>;
+
     /// A named variant of an image, in whatever state, with its job.
     async fn variant(&self, image: ImageId, name: &VariantName) -> Result<Option<VariantView>, CatalogError>;
 
@@ -112,8 +131,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// Uploads as [`Catalog::upload`] gives them, newest first. O(limit) in the number of rows, as all lists.
     async fn uploads(&self, page: Page<UploadId>) -> Result<Listed<UploadView, UploadId>, CatalogError>;
 
-    /// Images with their jobs, newest first.
-    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, JobView), ImageId>, CatalogError>;
+    /// Images with all their jobs, the one they came with first; newest images first.
+    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, Vec<JobView>), ImageId>, CatalogError>;
 
     /// Jobs, all or those in one state, newest first.
     async fn jobs(&self, page: Page<JobId>, state: Option<JobState>) -> Result<Listed<JobView, JobId>, CatalogError>;

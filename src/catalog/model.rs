@@ -102,7 +102,7 @@ pub struct NewTask {
     pub spec_digest: [u8; 32],
     /// Version of the pipeline that will make it.
     pub pipeline_version: u32,
-    /// The format it will have (`jpeg`, `png`, `webp`), known before the work is done.
+    /// The format it will have (`jpeg`, `png`, `webp`), or [`BY_CONTENT`](crate::domain::media::BY_CONTENT) where its pixels decide.
     pub format: String,
 }
 
@@ -175,6 +175,8 @@ pub struct ClaimedJob {
     pub crashes: u32,
     /// It was being worked on when a worker died, and no attempt at it has ended since: nothing may run beside it.
     pub suspect: bool,
+    /// What its image is was told before.
+    pub has_facts: bool,
     /// When it was enqueued.
     pub queued_at: Timestamp,
     /// The tasks that have not ended.
@@ -205,10 +207,12 @@ pub struct StoredVariant {
     pub width_px: u32,
     /// Height in pixels.
     pub height_px: u32,
-    /// `jpeg`, `png`, `webp`.
+    /// `jpeg`, `png`, `webp`, `gif`.
     pub format: String,
     /// 1 to 100, for formats that have one.
     pub quality: Option<u8>,
+    /// Frames of an animation; 1 for a still picture.
+    pub frames: u32,
 }
 
 /// Times of a task's own steps.
@@ -248,6 +252,8 @@ pub struct TaskDone {
     pub outcome: Result<StoredVariant, TaskFailure>,
     /// How long its steps took.
     pub timing: TaskTiming,
+    /// The job's own end, recorded with that of its last task in one commit.
+    pub job: Option<JobDone>,
 }
 
 /// What recording a task's end did.
@@ -259,10 +265,12 @@ pub struct TaskFinished {
     pub kept: Option<BlobId>,
     /// A result whose file was missing and that gave way to this one: what is left of its file may go, then its row.
     pub dead: Option<BlobId>,
+    /// The job's end, if that was recorded with it.
+    pub job: Option<JobFinished>,
 }
 
 /// The end of a job.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct JobDone {
     /// When.
     pub at: Timestamp,
@@ -270,13 +278,17 @@ pub struct JobDone {
     pub timing: JobTiming,
     /// The most bytes charged against its memory limit at one time.
     pub peak_bytes: u64,
+    /// What its image is, as `facts` writes it, if that was found out: kept with the original's blob. What was known before stays.
+    pub facts: Option<String>,
 }
 
 /// What recording a job's end did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobFinished {
     /// The job's state.
     pub job: JobState,
+    /// The upload's state: final if this was its last job to end, and then told this once.
+    pub upload: UploadState,
 }
 
 /// A job is given back.
@@ -393,7 +405,7 @@ pub struct TaskView {
     pub options: String,
     /// The spec in its one spelling.
     pub spec: String,
-    /// The format it has or will have.
+    /// The format it has or will have, or [`BY_CONTENT`](crate::domain::media::BY_CONTENT): then its result has one.
     pub format: String,
     /// Where it stands.
     pub state: TaskState,

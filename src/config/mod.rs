@@ -5,8 +5,9 @@
 mod listen;
 mod settings;
 mod size;
+mod watermarks;
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr, time::Duration};
 
 use image_pipeline::{Limits, Presets};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub pool: Pool,
     /// Named sets of options.
     pub presets: Presets,
+    /// Files of the images that options may lay over others, by name; see [`Config::read_watermarks`].
+    pub watermarks: BTreeMap<String, PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written (`tracing` filter syntax).
@@ -141,6 +144,7 @@ impl Config {
         for (name, options) in s.presets() {
             presets = presets.with(&name, &options).map_err(|e| ConfigError(format!("preset {name}: {e}")))?;
         }
+        let watermarks = s.watermarks()?;
         let tls = match (s.tls_cert, s.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
             (None, None) => None,
@@ -193,7 +197,9 @@ impl Config {
                     max_bytes: max_file_bytes,
                     max_pixels: s.max_pixels.unwrap_or(100_000_000),
                     max_frames: s.max_frames.unwrap_or(1000),
+                    max_animation_pixels: s.max_animation_pixels.unwrap_or(500_000_000),
                     max_memory_bytes: memory_budget_bytes,
+                    allow_svg: s.allow_svg.unwrap_or(false),
                     ..Limits::default()
                 },
             },
@@ -206,6 +212,7 @@ impl Config {
                 max_waiting: s.max_waiting.unwrap_or(64),
             },
             presets,
+            watermarks,
             log_format: s.log_format.unwrap_or(LogFormat::Human),
             log: s.log.unwrap_or_else(|| "info".to_owned()),
         })

@@ -18,13 +18,24 @@ macro_rules! settings {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$ty>,
             )+
+            /// Read SVG, too: drawn here, without anything from outside [default: false]
+            #[arg(long, env = "PIXMILL_ALLOW_SVG", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true, global = true)]
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub allow_svg: Option<bool>,
             /// A named set of options, `name=options`; may be repeated
             #[arg(long = "preset", env = "PIXMILL_PRESET", value_name = "NAME=OPTIONS", global = true, value_delimiter = ';')]
             #[serde(skip)]
             pub preset_flags: Vec<String>,
+            /// An image that the option `watermark` may lay on results, `name=file`; may be repeated; a new picture needs a new name
+            #[arg(long = "watermark", env = "PIXMILL_WATERMARK", value_name = "NAME=FILE", global = true, value_delimiter = ';')]
+            #[serde(skip)]
+            pub watermark_flags: Vec<String>,
             #[arg(skip)]
             #[serde(rename = "presets", skip_serializing_if = "BTreeMap::is_empty")]
             pub(super) preset_table: BTreeMap<String, String>,
+            #[arg(skip)]
+            #[serde(rename = "watermarks", skip_serializing_if = "BTreeMap::is_empty")]
+            pub(super) watermark_table: BTreeMap<String, PathBuf>,
         }
 
         impl Settings {
@@ -32,7 +43,9 @@ macro_rules! settings {
             #[must_use]
             pub fn over(mut self, file: Self) -> Self {
                 $( self.$field = self.$field.or(file.$field); )+
+                self.allow_svg = self.allow_svg.or(file.allow_svg);
                 self.preset_table = file.preset_table;
+                self.watermark_table = file.watermark_table;
                 self
             }
 
@@ -40,8 +53,11 @@ macro_rules! settings {
             pub(super) fn effective(config: &Config) -> Self {
                 Self {
                     $( $field: { let $config = config; $effective }, )+
+                    allow_svg: Some(config.ingest.image.allow_svg),
                     preset_flags: Vec::new(),
+                    watermark_flags: Vec::new(),
                     preset_table: config.presets.iter().map(|(name, options)| (name.to_owned(), options.to_owned())).collect(),
+                    watermark_table: config.watermarks.clone(),
                 }
             }
         }
@@ -83,6 +99,8 @@ settings! {
     max_pixels: u64, "PIXMILL_MAX_PIXELS", "N", |c| Some(c.ingest.image.max_pixels);
     /// Most frames of an image [default: 1000]
     max_frames: u32, "PIXMILL_MAX_FRAMES", "N", |c| Some(c.ingest.image.max_frames);
+    /// Most pixels of all frames of an animation, each as large as its canvas [default: 500000000]
+    max_animation_pixels: u64, "PIXMILL_MAX_ANIMATION_PIXELS", "N", |c| Some(c.ingest.image.max_animation_pixels);
     /// Free disk below which uploads are refused [default: 256 MiB]
     disk_reserve_bytes: ByteSize, "PIXMILL_DISK_RESERVE_BYTES", "SIZE", |c| Some(ByteSize(c.storage.disk_reserve_bytes));
     /// Connections served at once [default: 4096]
@@ -126,7 +144,7 @@ fn text(value: Option<&impl ToString>) -> Option<String> {
 }
 
 impl Settings {
-    /// Reads the file's syntax: the flags' names without dashes in front, and a table `[presets]`.
+    /// Reads the file's syntax: the flags' names without dashes in front, and tables `[presets]` and `[watermarks]`.
     ///
     /// # Errors
     /// On broken TOML, an unknown name or a value that cannot be read; the text says where.
@@ -141,5 +159,21 @@ impl Settings {
             (name.to_owned(), options.to_owned())
         });
         self.preset_table.iter().map(|(n, o)| (n.clone(), o.clone())).chain(flags).collect()
+    }
+
+    /// Watermarks of the file, then those of the flags, which take the place of one of the same name.
+    ///
+    /// # Errors
+    /// When a flag names no file.
+    pub(super) fn watermarks(&self) -> Result<BTreeMap<String, PathBuf>, ConfigError> {
+        let mut all = self.watermark_table.clone();
+        // Empty text is absence: environments often set what they do not use.
+        for flag in self.watermark_flags.iter().filter(|flag| !flag.is_empty()) {
+            let pair = flag.split_once('=').filter(|(_, file)| !file.is_empty());
+            let (name, file) =
+                pair.ok_or_else(|| ConfigError(format!("watermark is {flag:?}, expected name=file such as logo=logo.png")))?;
+            all.insert(name.to_owned(), PathBuf::from(file));
+        }
+        Ok(all)
     }
 }

@@ -37,6 +37,8 @@ words!(
         IdempotencyConflict = "idempotency_conflict",
         /// The variant name is taken by other options.
         VariantExists = "variant_exists",
+        /// The job has no failed task, or has not ended.
+        NothingToRetry = "nothing_to_retry",
         /// A precondition header failed.
         PreconditionFailed = "precondition_failed",
         /// A file or the whole request is too large.

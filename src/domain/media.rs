@@ -1,8 +1,28 @@
 //! The fixed list of media types and extensions we send: never anything a client declared.
 
 /// Format word, media type, extension.
-const FORMATS: &[(&str, &str, &str)] =
-    &[("jpeg", "image/jpeg", "jpg"), ("png", "image/png", "png"), ("webp", "image/webp", "webp"), ("gif", "image/gif", "gif")];
+const FORMATS: &[(&str, &str, &str)] = &[
+    ("jpeg", "image/jpeg", "jpg"),
+    ("png", "image/png", "png"),
+    ("webp", "image/webp", "webp"),
+    ("gif", "image/gif", "gif"),
+    ("avif", "image/avif", "avif"),
+    ("tiff", "image/tiff", "tif"),
+    ("bmp", "image/bmp", "bmp"),
+    ("ico", "image/vnd.microsoft.icon", "ico"),
+    ("qoi", "image/qoi", "qoi"),
+    ("jxl", "image/jxl", "jxl"),
+    ("svg", "image/svg+xml", "svg"),
+    ("heic", "image/heic", "heic"),
+];
+
+/// All media types of images that are taken in, and so sent as originals.
+pub fn media_types() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|row| row.1)
+}
+
+/// The word for a format that the result's pixels decide.
+pub const BY_CONTENT: &str = "auto";
 
 /// The media type of a format word.
 #[must_use]

@@ -152,7 +152,10 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
     }
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(&servable.format)));
     let name = servable.filename.as_deref().unwrap_or("image");
-    answer.insert(header::CONTENT_DISPOSITION, disposition(&format!("{name}.{}", media::extension(&servable.format))));
+    let name = format!("{name}.{}", media::extension(&servable.format));
+    // A drawing is a document that may hold scripts: it is saved, never opened here.
+    let named = if servable.format == "svg" { disposition_as("attachment", &name) } else { disposition(&name) };
+    answer.insert(header::CONTENT_DISPOSITION, named);
     let length = range.as_ref().map_or(total, |r| r.end - r.start);
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if let Some(range) = &range {
@@ -182,9 +185,14 @@ pub(super) fn guard_headers(headers: &mut HeaderMap) {
 
 /// `inline` with a name: an ASCII fallback, and the whole of it in RFC 8187 encoding (RFC 6266, section 4.3).
 pub(super) fn disposition(name: &str) -> HeaderValue {
+    disposition_as("inline", name)
+}
+
+/// The same with `inline` or `attachment`.
+fn disposition_as(kind: &str, name: &str) -> HeaderValue {
     let plain: String =
         name.chars().map(|c| if (c.is_ascii_graphic() || c == ' ') && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
-    let mut text = format!("inline; filename=\"{plain}\"");
+    let mut text = format!("{kind}; filename=\"{plain}\"");
     if plain != name {
         text.push_str("; filename*=UTF-8''");
         for byte in name.bytes() {
@@ -206,6 +214,7 @@ mod tests {
     #[test]
     fn names_cannot_leave_their_header() {
         assert_eq!(disposition("cat.jpg"), "inline; filename=\"cat.jpg\"");
+        assert_eq!(disposition_as("attachment", "cat.svg"), "attachment; filename=\"cat.svg\"");
         assert_eq!(
             disposition("a\"b\r\nSet-Cookie: x.jpg"),
             "inline; filename=\"a_b__Set-Cookie: x.jpg\"; filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x.jpg"

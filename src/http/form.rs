@@ -1,10 +1,11 @@
 //! From fields and query to what is wanted: variants, presets, priority, metadata. Every name is known or refused.
 
-use image_pipeline::{Presets, Spec};
+use image_pipeline::{Presets, Spec, Watermarks};
 
 use crate::{
     domain::{Code, Priority, Refusal, VariantName},
     ingest::{UploadRequest, VariantRequest},
+    order::Client,
 };
 
 /// Names of fields that are no image options.
@@ -33,10 +34,20 @@ fn bad(detail: impl Into<String>) -> Refusal {
 /// Reads fields (of the form, then of the query) into a request.
 ///
 /// # Errors
-/// `bad_option` for unknown names (with the nearest), values out of range, names or single values given twice.
-pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_key: Option<String>) -> Result<UploadRequest, Refusal> {
-    let mut request =
-        UploadRequest { owner: String::new(), variants: Vec::new(), priority: Priority::Normal, metadata: Vec::new(), idempotency_key };
+/// `bad_option` for unknown names (with the nearest; of watermarks with those there are), values out of range, names or single values given twice.
+pub(crate) fn read(
+    fields: &[(String, String)],
+    (presets, watermarks): (&Presets, &Watermarks),
+    idempotency_key: Option<String>,
+) -> Result<UploadRequest, Refusal> {
+    let mut request = UploadRequest {
+        owner: String::new(),
+        client: Client::Local,
+        variants: Vec::new(),
+        priority: Priority::Normal,
+        metadata: Vec::new(),
+        idempotency_key,
+    };
     let mut bare: Vec<(&str, &str)> = Vec::new();
     let mut priority_seen = false;
     let keep_unknown = keeps_unknown(fields)?;
@@ -77,6 +88,9 @@ pub(crate) fn read(fields: &[(String, String)], presets: &Presets, idempotency_k
     }
     if request.variants.is_empty() {
         add(&mut request, of_preset("default", presets)?)?;
+    }
+    for VariantRequest { name, spec, .. } in &request.variants {
+        watermarks.check(spec).map_err(|e| bad(format!("variant {name}: {e}")))?;
     }
     check_metadata(&request.metadata)?;
     Ok(request)
@@ -184,7 +198,7 @@ mod tests {
 
     fn read_pairs(pairs: &[(&str, &str)]) -> Result<UploadRequest, Refusal> {
         let fields: Vec<_> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        read(&fields, &Presets::builtin(), None)
+        read(&fields, (&Presets::builtin(), &Watermarks::default()), None)
     }
 
     #[test]
@@ -214,7 +228,7 @@ mod tests {
     #[test]
     fn metadata_is_bounded_in_pairs_and_bytes() {
         let keep = ("unknown_fields".to_owned(), "metadata".to_owned());
-        let read_of = |pairs: Vec<(String, String)>| read(&pairs, &Presets::builtin(), None);
+        let read_of = |pairs: Vec<(String, String)>| read(&pairs, (&Presets::builtin(), &Watermarks::default()), None);
         // In both spellings: asked for by name, and kept as unknown.
         for style in [|n: usize| format!("metadata[{n:04}]"), |n: usize| format!("{n:04}")] {
             let pairs = |count: usize, bytes: usize| -> Vec<_> {

@@ -47,7 +47,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderName, HeaderValue, Method, header};
-use image_pipeline::Presets;
+use image_pipeline::{Presets, Watermarks};
 use tokio::sync::{Semaphore, watch};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer, trace::TraceLayer};
 use tracing::{Span, debug, info_span};
@@ -76,6 +76,7 @@ pub use openapi::openapi_json;
 pub use origin::AllowedOrigins;
 pub use prefix::{PathPrefix, PublicUrl};
 pub use room::DiskGauge;
+use serve::client_network;
 pub use serve::{Bound, Clients, Listener, Place, ServeOptions, Tls, TlsError, serve};
 
 /// What the handlers work with.
@@ -84,6 +85,8 @@ pub struct Site {
     pub limits: IngestLimits,
     /// Named sets of options.
     pub presets: Presets,
+    /// Images that options may lay over others.
+    pub watermarks: Arc<Watermarks>,
     /// Who may speak to us, and under which name.
     pub edge: Edge,
     /// How slow a body may come.
@@ -145,6 +148,11 @@ impl CatalogGauge {
 }
 
 impl Site {
+    /// What options may name.
+    fn named(&self) -> (&Presets, &Watermarks) {
+        (&self.presets, &self.watermarks)
+    }
+
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }

@@ -154,7 +154,7 @@ fn status_of(code: Code) -> StatusCode {
         Code::MethodNotAllowed => 405,
         Code::NotAcceptable => 406,
         Code::TooSlow => 408,
-        Code::IdempotencyConflict | Code::VariantExists => 409,
+        Code::IdempotencyConflict | Code::VariantExists | Code::NothingToRetry => 409,
         Code::Gone => 410,
         Code::PreconditionFailed => 412,
         Code::TooLarge | Code::TooManyFiles | Code::TooManyFields => 413,

@@ -42,6 +42,7 @@ use listen::{Abandon, Stream};
 use pulse::{Bounds, Pulse, Verdict, Watch};
 use wire::Wire;
 
+pub(crate) use clients::client_network;
 pub use clients::{Clients, Place};
 pub use listen::{Bound, Listener};
 pub use tls::{Tls, TlsError};

@@ -3,18 +3,19 @@
 //! The commit runs to its end in a task of its own, because a handler's future is dropped when its client goes.
 //! Invariant: what `commit` returned survives power loss; when it fails, no row of the request points at a missing blob.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use image_pipeline::{Limits, PIPELINE_VERSION, Plan, Spec, plan};
+use image_pipeline::{Limits, PIPELINE_VERSION, Plan, Probe, Spec, Watermarks, plan_with};
 use sha2::{Digest, Sha256};
 
 use crate::{
     catalog::{Accepted, Catalog, CatalogError, Idempotency, NewImage, NewJob, NewTask, NewUpload, RejectedFile},
     clock::{Clock, IdSource},
     copies::{Copied, Copies},
-    domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName},
-    store::{BlobStore, Doubts, StoreError},
+    domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName, media},
+    order::{Client, Order},
+    store::{BlobStore, Doubts, Staged, StoreError},
 };
 
 use super::{FileOutcome, StagedFile, sniff::refusal_of};
@@ -39,6 +40,8 @@ pub struct VariantRequest {
 pub struct UploadRequest {
     /// Whose.
     pub owner: String,
+    /// With whom it shares the pool.
+    pub client: Client,
     /// Wanted of every file; at least one.
     pub variants: Vec<VariantRequest>,
     /// How urgent.
@@ -71,13 +74,26 @@ pub enum CommitError {
     Interrupted,
 }
 
-/// What jobs are recorded with.
+/// How large a source is.
 #[derive(Clone, Copy, Debug)]
+pub struct SourceSize {
+    /// Of its file.
+    pub bytes: u64,
+    /// Where they were counted.
+    pub frames: Option<u32>,
+}
+
+/// What jobs are recorded with.
+#[derive(Clone, Debug)]
 pub struct CommitOptions {
     /// What an image may be, and a job may cost.
     pub limits: Limits,
+    /// Images that options may lay over others.
+    pub watermarks: Arc<Watermarks>,
     /// Attempts a job gets.
     pub max_attempts: u32,
+    /// Cores of the pool.
+    pub workers: usize,
 }
 
 /// Makes uploads durable.
@@ -93,11 +109,35 @@ struct Parts {
     ids: Arc<dyn IdSource>,
     doubts: Doubts,
     options: CommitOptions,
-    on_commit: Box<dyn Fn(&Accepted) + Send + Sync>,
+    order: Order,
+    on_news: Box<dyn Fn(News<'_>) + Send + Sync>,
+}
+
+/// What a commit tells those who will work on what it brings.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// This is about to be made durable and recorded, if nothing fails: it may be worked on, but nothing of it may be told.
+    Coming(&'a NewImage, &'a Staged),
+    /// It will not be recorded: the jobs of all that was coming.
+    NotComing(&'a [JobId]),
+    /// It was recorded, before the answer.
+    Recorded(&'a Accepted),
+}
+
+/// Says that what was coming does not come, unless it was recorded.
+struct Coming<'a> {
+    parts: &'a Parts,
+    jobs: Vec<JobId>,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        (self.parts.on_news)(News::NotComing(&self.jobs));
+    }
 }
 
 impl Committer {
-    /// `on_commit` is called after each commit, before the answer: it wakes the workers.
+    /// `on_news` is told what comes and what becomes of it.
     pub fn new(
         store: Arc<dyn BlobStore>,
         catalog: Arc<dyn Catalog>,
@@ -105,9 +145,26 @@ impl Committer {
         ids: Arc<dyn IdSource>,
         doubts: Doubts,
         options: CommitOptions,
-        on_commit: impl Fn(&Accepted) + Send + Sync + 'static,
+        on_news: impl Fn(News<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self { parts: Arc::new(Parts { store, catalog, clock, ids, doubts, options, on_commit: Box::new(on_commit) }) }
+        Self {
+            parts: Arc::new(Parts {
+                store,
+                catalog,
+                clock,
+                ids,
+                doubts,
+                order: Order::new(options.workers),
+                options,
+                on_news: Box::new(on_news),
+            }),
+        }
+    }
+
+    /// The work wanted of an image that is stored, to be recorded as a job of its own.
+    #[must_use]
+    pub fn new_job(&self, request: &UploadRequest, plan: &Plan, source: SourceSize) -> NewJob {
+        self.parts.new_job(request, plan, source, self.parts.clock.now())
     }
 
     /// Makes the staged files durable and records the upload with its jobs.
@@ -148,8 +205,12 @@ impl Parts {
             planned.iter().map(|p| Copied { blob: p.blob, sha256: p.file.sha256, bytes: p.file.staged.bytes }).collect();
         let mut images = Vec::with_capacity(planned.len());
         let mut staged = Vec::with_capacity(planned.len());
+        let mut coming = Coming { parts: self, jobs: Vec::with_capacity(planned.len()) };
         for p in planned {
-            images.push(self.new_image(&request, &p, now));
+            let image = self.new_image(&request, &p, now);
+            coming.jobs.push(image.job.id);
+            (self.on_news)(News::Coming(&image, &p.file.staged));
+            images.push(image);
             staged.push(self.store.persist(p.blob, p.file.staged));
         }
         // To the end of all, also after a failure: none may become a blob once those that are there are dropped.
@@ -172,7 +233,10 @@ impl Parts {
         match self.catalog.accept_upload(upload).await {
             Ok(accepted) => {
                 self.settle_surplus(&accepted, &sent).await;
-                (self.on_commit)(&accepted);
+                if !accepted.replayed {
+                    coming.jobs.clear();
+                }
+                (self.on_news)(News::Recorded(&accepted));
                 Ok(accepted)
             }
             Err(error) => {
@@ -194,7 +258,7 @@ impl Parts {
         for outcome in files {
             match outcome {
                 FileOutcome::Rejected { filename, refusal } => rejected.push(RejectedFile { filename, refusal }),
-                FileOutcome::Staged(file) => match plan_file(&file, &specs, &self.options.limits) {
+                FileOutcome::Staged(file) => match plan_file(&file, &specs, &self.options.limits, &self.options.watermarks) {
                     Ok(plan) => planned.push(Planned { file, plan, blob: BlobId::from_uuid(self.ids.new_id(now)) }),
                     Err(refusal) => rejected.push(RejectedFile { filename: file.filename, refusal }),
                 },
@@ -203,8 +267,7 @@ impl Parts {
         (planned, rejected)
     }
 
-    fn new_image(&self, request: &UploadRequest, p: &Planned, now: Timestamp) -> NewImage {
-        let (width_px, height_px) = p.file.probe.display_size();
+    fn new_job(&self, request: &UploadRequest, plan: &Plan, source: SourceSize, now: Timestamp) -> NewJob {
         let tasks = request.variants.iter().enumerate().map(|(index, variant)| NewTask {
             id: TaskId::from_uuid(self.ids.new_id(now)),
             name: variant.name.clone(),
@@ -212,8 +275,21 @@ impl Parts {
             spec: variant.spec.canonical(),
             spec_digest: variant.spec.digest(),
             pipeline_version: PIPELINE_VERSION,
-            format: p.plan.output_format(index).as_str().to_owned(),
+            format: plan.output_format(index).map_or(media::BY_CONTENT, |format| format.as_str()).to_owned(),
         });
+        NewJob {
+            id: JobId::from_uuid(self.ids.new_id(now)),
+            priority: request.priority,
+            rank: self.order.rank(&request.client, request.priority, work_of(plan, source), now),
+            cost_bytes: plan.memory_bytes(source.bytes),
+            max_attempts: self.options.max_attempts,
+            tasks: tasks.collect(),
+        }
+    }
+
+    fn new_image(&self, request: &UploadRequest, p: &Planned, now: Timestamp) -> NewImage {
+        let (width_px, height_px) = p.file.probe.display_size();
+        let source = SourceSize { bytes: p.file.staged.bytes, frames: p.file.probe.frames };
         NewImage {
             id: ImageId::from_uuid(self.ids.new_id(now)),
             blob: p.blob,
@@ -224,14 +300,7 @@ impl Parts {
             width_px,
             height_px,
             metadata: p.file.metadata.clone(),
-            job: NewJob {
-                id: JobId::from_uuid(self.ids.new_id(now)),
-                priority: request.priority,
-                rank: now.as_millis() + request.priority.rank_delay_ms(),
-                cost_bytes: p.plan.memory_bytes(p.file.staged.bytes),
-                max_attempts: self.options.max_attempts,
-                tasks: tasks.collect(),
-            },
+            job: self.new_job(request, &p.plan, source, now),
         }
     }
 
@@ -259,14 +328,28 @@ impl Parts {
 ///
 /// # Errors
 /// A refusal when the wanted variants cannot be made within the limits.
-pub fn plan_file(file: &StagedFile, specs: &[Spec], limits: &Limits) -> Result<Plan, Refusal> {
-    let planned = plan(&file.probe, specs, limits).map_err(|error| refusal_of(&error))?;
-    let cost_bytes = planned.memory_bytes(file.staged.bytes);
+pub fn plan_file(file: &StagedFile, specs: &[Spec], limits: &Limits, watermarks: &Watermarks) -> Result<Plan, Refusal> {
+    plan_source(&file.probe, file.staged.bytes, specs, limits, watermarks)
+}
+
+/// The plan for a source of so many bytes, of which this is known.
+///
+/// # Errors
+/// As [`plan_file`].
+pub fn plan_source(probe: &Probe, bytes: u64, specs: &[Spec], limits: &Limits, watermarks: &Watermarks) -> Result<Plan, Refusal> {
+    let planned = plan_with(probe, specs, limits, watermarks).and_then(Plan::with_facts).map_err(|error| refusal_of(&error))?;
+    let cost_bytes = planned.memory_bytes(bytes);
     if cost_bytes > limits.max_memory_bytes {
         let detail = format!("the work needs {cost_bytes} bytes of memory, limit is {}", limits.max_memory_bytes);
         return Err(Refusal::over(Code::TooCostly, detail, limits.max_memory_bytes, Some(cost_bytes)));
     }
     Ok(planned)
+}
+
+/// What the work takes one core, roughly: to tell dear from cheap.
+fn work_of(plan: &Plan, source: SourceSize) -> Duration {
+    let once_ns: u64 = plan.explained(source.bytes).iter().filter_map(|stage| stage.cost).map(|cost| cost.time_ns).sum();
+    Duration::from_nanos(once_ns.saturating_mul(source.frames.unwrap_or(1).max(1).into()))
 }
 
 /// SHA-256 over what decides what an upload comes to: file hashes in order, options, priority. Names and metadata do not.

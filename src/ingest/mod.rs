@@ -17,13 +17,14 @@ mod writer;
 #[cfg(test)]
 mod fixtures;
 
-pub use commit::{CommitError, CommitOptions, Committer, UploadRequest, VariantRequest, plan_file};
+pub use commit::{CommitError, CommitOptions, Committer, News, SourceSize, UploadRequest, VariantRequest, plan_file, plan_source};
 pub use digest::sha256_of_repr_digest;
 pub use disposition::{Disposition, display_name, parse_disposition};
 pub use guard::{BodyError, BodyStream};
 pub use media_type::{boundary, essence};
 pub use multipart::{Form, receive_form};
 pub use raw::receive_raw;
+pub use sniff::refusal_of;
 pub use writer::StagedFile;
 
 use image_pipeline::Limits;

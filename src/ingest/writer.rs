@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     IngestError, IngestLimits,
-    sniff::{HEAD_BYTES, judge_head, refusal_of},
+    sniff::{head_bytes, judge_head, refusal_of},
 };
 use crate::{
     domain::{Code, Refusal, hex},
@@ -130,7 +130,7 @@ impl FileWriter {
     /// The file is gone when the future is dropped, also when its blocking call still runs: that call removes it at its end.
     pub(super) async fn feed(mut self, mut chunk: &[u8]) -> Result<Self, WriteError> {
         while !chunk.is_empty() {
-            let goal = if self.head_judged { BUFFER_BYTES } else { HEAD_BYTES };
+            let goal = if self.head_judged { BUFFER_BYTES } else { head_bytes(&self.gathered) };
             let room = u64::try_from(goal - self.gathered.len()).unwrap_or(u64::MAX);
             let allowed = self.max_file_bytes - self.received_bytes;
             if allowed == 0 {
@@ -151,7 +151,7 @@ impl FileWriter {
             chunk = later;
             if self.head_judged && self.gathered.len() == BUFFER_BYTES {
                 self = self.send_off().await?;
-            } else if !self.head_judged && self.gathered.len() == HEAD_BYTES {
+            } else if !self.head_judged && self.gathered.len() >= head_bytes(&self.gathered) {
                 self.judge()?;
             }
         }
@@ -260,7 +260,7 @@ impl Work {
                 probe(&mut BufReader::new(&mut file), &self.limits).map_err(|error| refused(refusal_of(&error)))?
             }
         };
-        let staged = Staged { path, bytes: self.written_bytes };
+        let staged = self.staging.staged(path, self.written_bytes);
         Ok(StagedFile { staged, sha256: found, probe, filename: None, metadata: Vec::new() })
     }
 }
@@ -354,7 +354,10 @@ mod tests {
         let stage = Stage::new();
         let text = b"plain text ".repeat(100_000);
         for step in [1, 64, 4096, text.len()] {
-            assert_eq!(refused(write_all(&wide_limits(), &stage, &text, step).await), (Code::UnsupportedFormat, HEAD_BYTES as u64));
+            assert_eq!(
+                refused(write_all(&wide_limits(), &stage, &text, step).await),
+                (Code::UnsupportedFormat, crate::ingest::sniff::HEAD_BYTES as u64)
+            );
         }
         assert_eq!(refused(write_all(&wide_limits(), &stage, b"short", 2).await), (Code::UnsupportedFormat, 5));
         assert_eq!(refused(write_all(&wide_limits(), &stage, b"", 1).await), (Code::EmptyFile, 0));

@@ -23,6 +23,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     held: Mutex<HashMap<Lease, Arc<AtomicBool>>>,
+    /// Jobs whose work was to stop while nobody held them: they may have been claimed, and be about to be held.
+    unwanted: Mutex<HashSet<JobId>>,
     ended: Notify,
 }
 
@@ -47,9 +49,18 @@ impl Leases {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn hold(self: &Arc<Self>, lease: Lease) -> Held {
-        let cancel = Arc::new(AtomicBool::new(false));
-        self.lock().insert(lease, Arc::clone(&cancel));
+    fn unwanted(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.unwanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `cancel` is the flag that the work under this lease looks at.
+    pub(super) fn hold(self: &Arc<Self>, lease: Lease, cancel: Arc<AtomicBool>) -> Held {
+        let mut held = self.lock();
+        held.insert(lease, Arc::clone(&cancel));
+        if self.unwanted().remove(&lease.job) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+        drop(held);
         Held { leases: Arc::clone(self), lease, cancel }
     }
 
@@ -72,11 +83,20 @@ impl Leases {
         }
     }
 
-    /// Asks the work at these jobs to stop.
+    /// Asks the work at these jobs to stop, now or as soon as it is held.
     pub(super) fn cancel(&self, jobs: &[JobId]) {
-        for (_, cancel) in self.lock().iter().filter(|(lease, _)| jobs.contains(&lease.job)) {
+        let held = self.lock();
+        let mut unwanted = self.unwanted();
+        unwanted.extend(jobs);
+        for (lease, cancel) in held.iter().filter(|(lease, _)| jobs.contains(&lease.job)) {
             cancel.store(true, Ordering::Relaxed);
+            unwanted.remove(&lease.job);
         }
+    }
+
+    /// Nothing is claimed and not yet held: whoever was unwanted and is not held never will be.
+    pub(super) fn all_held(&self) {
+        self.unwanted().clear();
     }
 
     /// Renews all; work whose lease is lost is asked to stop.
@@ -111,9 +131,16 @@ mod tests {
     async fn a_lease_goes_with_its_holder_even_by_a_panic() {
         let leases = Arc::new(Leases::default());
         let lease = |n| Lease { job: JobId::from_uuid(Uuid::from_u128(n)), token: LeaseToken::from_uuid(Uuid::from_u128(n)) };
-        let (a, b) = (leases.hold(lease(1)), leases.hold(lease(2)));
+        let (a, b) = (leases.hold(lease(1), Arc::default()), leases.hold(lease(2), Arc::default()));
         leases.cancel(&[lease(2).job, lease(3).job]);
         assert_eq!((a.cancel.load(Ordering::Relaxed), b.cancel.load(Ordering::Relaxed)), (false, true), "only the jobs that are named");
+        let late = leases.hold(lease(3), Arc::default());
+        assert!(late.cancel.load(Ordering::Relaxed), "asked to stop between its claim and its start");
+        leases.cancel(&[lease(4).job]);
+        leases.all_held();
+        let next = leases.hold(lease(4), Arc::default());
+        assert!(!next.cancel.load(Ordering::Relaxed), "what was not about to be held is forgotten");
+        drop((late, next));
         leases.cancel_all();
         assert!(a.cancel.load(Ordering::Relaxed));
         drop(a);

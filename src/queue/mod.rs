@@ -3,9 +3,13 @@
 //! Knows catalog, store and compute; knows no HTTP. Invariants: never more leases than permits; no transaction stays
 //! open while working; a job whose lease was lost writes nothing.
 
+mod ahead;
 mod backoff;
 mod leases;
+mod making;
 mod once;
+mod steer;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -18,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use image_pipeline::{Limits, Presets};
+use image_pipeline::{Limits, Presets, Watermarks};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -26,16 +30,18 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Erased},
+    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Erased, JobFinished},
     clock::{Clock, IdSource},
     compute::{BytesPermit, Compute, CorePermit},
-    domain::{JobState, LeaseToken},
-    follow::Follow,
+    domain::{JobId, JobState, LeaseToken, UploadState},
+    follow::{Attempt, Event, Follow, OfJob, What},
     store::{BlobStore, Doubts},
     telemetry::{Metrics, error_chain},
 };
 
+use ahead::Ahead;
 use leases::{Held, Leases};
+use work::Start;
 
 pub use once::{Once, OnceError};
 
@@ -52,6 +58,8 @@ pub struct Options {
     pub max_crashes: u32,
     /// What an image may be.
     pub limits: Limits,
+    /// Images that options may lay over others.
+    pub watermarks: Arc<Watermarks>,
     /// Uploads are refused while more jobs than this wait.
     pub max_queued_jobs: u64,
 }
@@ -91,6 +99,7 @@ struct Inner {
     /// May be below zero for a moment: a job can be claimed before its upload is counted.
     queued: AtomicI64,
     leases: Arc<Leases>,
+    ahead: Ahead,
     last_progress_ms: AtomicU64,
 }
 
@@ -107,6 +116,7 @@ impl Queue {
                 wake: Notify::new(),
                 queued: AtomicI64::new(i64::try_from(queued).unwrap_or(i64::MAX)),
                 leases: Arc::default(),
+                ahead: Ahead::default(),
                 last_progress_ms,
             }),
         }
@@ -117,8 +127,10 @@ impl Queue {
         if accepted.replayed {
             return;
         }
+        self.recorded(accepted);
         let queued = accepted.upload.images.iter().filter(|(_, job)| job.state == JobState::Queued).count();
         self.inner.queued.fetch_add(i64::try_from(queued).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.inner.tell_received(accepted);
         self.inner.wake.notify_one();
     }
 
@@ -255,12 +267,19 @@ impl Inner {
         let mut out_of_bytes = claimed.blocked_bytes.is_some();
         for (job, core) in claimed.jobs.into_iter().zip(cores.drain(..)) {
             self.queued.fetch_sub(1, Ordering::Relaxed);
+            if let Some(mut begun) = self.ahead.take(&job) {
+                // It has a core and memory of its own.
+                drop(core);
+                let held = self.leases.hold(job.lease, begun.cancel.take());
+                running.spawn(Arc::clone(self).work_on(job, Start::Ahead(begun), None, held));
+                continue;
+            }
             // Never waited for while holding a core. They are there, unless a request that waits for its image took them since
             // the claim was asked for; then the job goes back to its place.
             match self.parts.compute.try_bytes(job.cost_bytes) {
                 Some(bytes) => {
-                    let held = self.leases.hold(job.lease);
-                    running.spawn(Arc::clone(self).work_on(job, core, bytes, held));
+                    let held = self.leases.hold(job.lease, Arc::default());
+                    running.spawn(Arc::clone(self).work_on(job, Start::Fresh(core), Some(bytes), held));
                 }
                 None => {
                     out_of_bytes = true;
@@ -268,6 +287,8 @@ impl Inner {
                 }
             }
         }
+        // Everything that was claimed is held, or was given back.
+        self.leases.all_held();
         if alone {
             return Next::WhenIdle;
         }
@@ -277,6 +298,7 @@ impl Inner {
         if got_all {
             return Next::AtOnce;
         }
+        self.ahead.none_waits();
         if self.parts.compute.free_cores() > 0 && running.is_empty() {
             self.progressed();
         }
@@ -324,10 +346,10 @@ impl Inner {
         self.parts.catalog.claim_jobs(claim).await
     }
 
-    async fn work_on(self: Arc<Self>, job: ClaimedJob, core: CorePermit, bytes: BytesPermit, held: Held) {
-        let upload = job.upload;
-        self.parts.follow.changed(upload);
-        let requeued = work::work(&self, job, core, Arc::clone(&held.cancel)).await;
+    async fn work_on(self: Arc<Self>, job: ClaimedJob, start: Start, bytes: Option<BytesPermit>, held: Held) {
+        let (upload, of) = (job.upload, OfJob { job: job.lease.job, image: job.image });
+        self.tell(upload, What::JobStarted(of, Attempt { attempt: job.attempt, max_attempts: job.max_attempts }));
+        let requeued = work::work(&self, job, start, Arc::clone(&held.cancel)).await;
         drop(bytes);
         drop(held);
         if requeued {
@@ -356,6 +378,7 @@ impl Inner {
                 warn!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took back jobs whose lease had ended");
                 self.queued.fetch_add(i64::try_from(voided.requeued.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
                 self.wake.notify_one();
+                self.tell_of_failed(&voided.failed).await;
             }
             Err(error) => warn!(error = %error_chain(&error), "could not look for leases that have ended"),
         }

@@ -14,7 +14,7 @@ use crate::{
     telemetry::TaskSample,
 };
 
-use super::{Queue, work};
+use super::{Queue, making, work};
 
 /// A result and how long its steps took.
 #[derive(Debug)]
@@ -80,10 +80,12 @@ impl Queue {
         let source = staged.read().await.map_err(OnceError::Read)?;
         let read = begun.elapsed() - queue;
         let limits = self.inner.options.limits;
+        let watermarks = Arc::clone(&self.inner.options.watermarks);
         let cancel = Arc::new(AtomicBool::new(false));
         let on_pool = parts.compute.run(core, self.inner.options.job_deadline, cancel, move |stop| {
             let mut outcome = None;
-            let report = work::make_variants(&source, &[spec], &limits, stop, &mut |o| outcome = Some(o));
+            let asked = making::Asked { specs: &[spec], limits: &limits, watermarks: &watermarks, facts: false };
+            let report = making::make_variants(&source, asked, stop, &mut |o| outcome = Some(o));
             // Held by the work, not by its caller, who may leave before the memory is free.
             drop((source, bytes));
             (report, outcome)

@@ -1,4 +1,4 @@
-//! The count of what waits.
+//! The count of what waits; the check of an original beside the work at it.
 
 use super::*;
 use crate::{
@@ -8,12 +8,13 @@ use crate::{
     domain::{BlobId, ImageId, JobId, UploadId},
     store::LocalStore,
 };
+use image_pipeline::{RunReport, VariantOutcome};
 
 #[tokio::test]
 async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
     let folder = tempfile::tempdir().expect("temp folder");
     let catalog = Arc::new(SqliteCatalog::open(&folder.path().join("catalog.db")).await.expect("opens"));
-    let options = compute::Options { workers: 1, budget_bytes: 1 << 20, max_waiting: 1 };
+    let options = compute::Options { workers: 1, budget_bytes: 1 << 20, max_waiting: 1, when_idle: None };
     let parts = Parts {
         catalog: catalog.clone(),
         store: Arc::new(LocalStore::open(folder.path().join("blobs")).expect("opens")),
@@ -30,6 +31,7 @@ async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
         job_deadline: Duration::from_secs(60),
         max_crashes: 3,
         limits: Limits::default(),
+        watermarks: Arc::default(),
         max_queued_jobs: 10,
     };
     let queue = Queue::new(options, parts, 3);
@@ -46,6 +48,7 @@ async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
         max_attempts: 3,
         crashes: 0,
         suspect: false,
+        has_facts: false,
         queued_at: SystemClock.now(),
         tasks: Vec::new(),
     };
@@ -55,4 +58,39 @@ async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
     catalog.close().await;
     queue.inner.give_back(&job).await;
     assert_eq!(queue.queued(), 3);
+}
+
+#[tokio::test]
+async fn nothing_is_published_of_an_original_before_it_was_seen_to_be_whole() {
+    for workers in [1, 2] {
+        let options = compute::Options { workers, budget_bytes: 1 << 20, max_waiting: 1, when_idle: None };
+        let compute = Compute::start(options).expect("starts");
+        for (source_bytes, whole) in [(1, true), (1, false), (8 << 20, true), (8 << 20, false)] {
+            let core = compute.core().await;
+            let work = move |stop: &compute::Stop| {
+                let (checks, mut published) = (AtomicU64::new(0), 0);
+                let is_intact = || {
+                    // Were the work not to wait for it, it would be done before.
+                    std::thread::sleep(Duration::from_millis(20));
+                    checks.fetch_add(1, Ordering::SeqCst);
+                    whole
+                };
+                let report =
+                    making::beside_check(stop, source_bytes, &is_intact, &mut |_| published += checks.load(Ordering::SeqCst), |publish| {
+                        let timing = Duration::ZERO;
+                        let outcome = |index| VariantOutcome { index, result: Err(refusal()), transform: timing, encode: timing };
+                        (0..3).map(outcome).for_each(publish);
+                        Ok(RunReport { decode: timing, peak_bytes: 7, facts: None })
+                    });
+                (report.map(|report| report.expect("made").peak_bytes), published)
+            };
+            let wanted = if whole { (Some(7), 3) } else { (None, 0) };
+            assert_eq!(compute.run(core, Duration::from_secs(60), Arc::default(), work).await.expect("runs"), wanted, "{source_bytes}");
+        }
+    }
+}
+
+/// Any error of the pipeline.
+fn refusal() -> image_pipeline::Error {
+    image_pipeline::probe(&mut std::io::Cursor::new(b"no picture"), &Limits::default()).expect_err("no picture")
 }

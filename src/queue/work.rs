@@ -6,30 +6,50 @@ use std::{
 };
 
 use bytes::Bytes;
-use image_pipeline::{Context, Encoded, ErrorKind, Limits, RunReport, Spec, VariantOutcome, plan, probe, run};
+use image_pipeline::{Encoded, ErrorKind, RunReport, Spec, VariantOutcome};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::{
     catalog::{CatalogError, ClaimedJob, JobDone, JobTiming, Release, StoredVariant, TaskDone, TaskTiming},
-    compute::{ComputeError, CorePermit, Stop},
+    compute::{BytesPermit, ComputeError, CorePermit},
     copies::{Copied, Copies},
     domain::{BlobId, TaskCode, TaskFailure},
+    facts::Facts,
+    follow::{self, Attempt, OfJob, What},
     store::StoreError,
     telemetry::{TaskSample, error_chain},
 };
 
-use super::{Inner, backoff};
+use super::{
+    Inner,
+    ahead::Begun,
+    backoff,
+    making::{Outcomes, Wanted, Worked, on_pool},
+};
 
 /// Pause between two tries to give a job back to a catalog that cannot be written.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 
-/// What the pool hands back when a job's core is free again.
-struct Worked {
-    /// `None`: the original is not what was stored, and was not worked on.
-    report: Option<Result<RunReport, image_pipeline::Error>>,
-    cpu: Duration,
+/// How work begun ahead ended.
+pub(super) enum Done {
+    /// The staged file could not be read, as it may have got its final name by then; nothing was begun.
+    NotRead(CorePermit, BytesPermit),
+    /// As any other.
+    Worked {
+        /// What it took to read the staged file.
+        read: Duration,
+        result: Box<Result<Worked, ComputeError>>,
+    },
+}
+
+/// How a claimed job begins.
+pub(super) enum Start {
+    /// On this core.
+    Fresh(CorePermit),
+    /// It was begun before it was claimed.
+    Ahead(Begun),
 }
 
 /// Where a job stands while its tasks end one by one.
@@ -39,14 +59,31 @@ struct Progress {
     read: Duration,
     /// Tasks by index whose end is recorded.
     ended: Vec<bool>,
-    samples: Vec<Ended>,
+    samples: Vec<EndedTask>,
+    /// The last task, stored: its end is recorded with the job's.
+    last: Option<Stored>,
     /// The job cannot go on now; try again later.
     passing: Option<TaskFailure>,
     lease_lost: bool,
 }
 
+impl Progress {
+    /// Whether every other task has ended.
+    fn is_last(&self, index: usize) -> bool {
+        self.ended.iter().enumerate().all(|(other, ended)| *ended != (other == index))
+    }
+}
+
+/// A task whose end is to be recorded; its bytes are durable.
+struct Stored {
+    index: usize,
+    result: Result<StoredVariant, TaskFailure>,
+    timing: TaskTiming,
+    format: &'static str,
+}
+
 /// What a task's log line needs beside the job's numbers.
-struct Ended {
+struct EndedTask {
     index: usize,
     outcome: &'static str,
     detail: String,
@@ -57,22 +94,35 @@ struct Ended {
 }
 
 /// Works on a job; true if it went back to the queue.
-pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, cancel: Arc<AtomicBool>) -> bool {
+pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, start: Start, cancel: Arc<AtomicBool>) -> bool {
     let now = inner.parts.clock.now();
+    let (started, queue) = match &start {
+        Start::Fresh(_) => (Instant::now(), now.since(job.queued_at)),
+        // It did not wait.
+        Start::Ahead(begun) => (begun.started, Duration::ZERO),
+    };
     let mut progress = Progress {
-        started: Instant::now(),
-        queue: now.since(job.queued_at),
+        started,
+        queue,
         read: Duration::ZERO,
         ended: vec![false; job.tasks.len()],
         samples: Vec::new(),
+        last: None,
         passing: None,
         lease_lost: false,
     };
     if job.tasks.is_empty() {
         // Every task had ended, only the job's own end was not recorded before a crash.
-        drop(core);
+        drop(start);
         return conclude(inner, &job, progress, None, &cancel).await;
     }
+    let (core, _bytes) = match start {
+        Start::Fresh(core) => (core, None),
+        Start::Ahead(begun) => match follow_begun(inner, &job, &mut progress, begun).await {
+            Ok(worked) => return end(inner, &job, progress, worked, &cancel).await,
+            Err((core, bytes)) => (core, Some(bytes)),
+        },
+    };
     let source = inner.parts.store.read(job.blob).await;
     progress.read = progress.started.elapsed();
     let worked = match source {
@@ -95,17 +145,28 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, core: CorePermit, 
             Ok(None)
         }
     };
+    end(inner, &job, progress, worked, &cancel).await
+}
+
+/// What came of the work as a whole: `Ok(None)`: stopped half-way for a passing reason; `Err`: failed for good.
+type Ended = Result<Option<(RunReport, Duration)>, TaskFailure>;
+
+/// True if the job went back to the queue.
+async fn end(inner: &Inner, job: &ClaimedJob, mut progress: Progress, worked: Ended, cancel: &AtomicBool) -> bool {
     let report = match worked {
         Ok(report) => report,
         Err(reason) => {
-            fail_rest(inner, &job, &mut progress, &reason).await;
+            if let Some(last) = progress.last.take() {
+                record(inner, job, &mut progress, last, None).await;
+            }
+            fail_rest(inner, job, &mut progress, &reason).await;
             None
         }
     };
-    conclude(inner, &job, progress, report, &cancel).await
+    conclude(inner, job, progress, report, cancel).await
 }
 
-/// Runs the pipeline and records tasks while it runs. `Ok(None)`: stopped half-way for a passing reason.
+/// Runs the pipeline and records tasks while it runs.
 async fn work_on_pool(
     inner: &Arc<Inner>,
     job: &ClaimedJob,
@@ -113,36 +174,61 @@ async fn work_on_pool(
     source: Bytes,
     core: CorePermit,
     cancel: Arc<AtomicBool>,
-) -> Result<Option<(RunReport, Duration)>, TaskFailure> {
+) -> Ended {
     let specs = job.tasks.iter().map(|task| Spec::parse(&task.spec, &inner.presets)).collect::<Result<Vec<Spec>, _>>();
     // Canonical text this build wrote parses in this build; another build's may not.
     let specs = specs.map_err(|error| failure(TaskCode::Internal, format!("stored options do not parse: {error}")))?;
+    let wanted = Wanted { specs, sha256: job.sha256, cost_bytes: job.cost_bytes, facts: !job.has_facts };
     // One result a task at the most, so the channel's length is bounded by the job.
-    let (publish, mut outcomes) = mpsc::unbounded_channel();
-    let mut limits = inner.options.limits;
-    limits.max_memory_bytes = limits.max_memory_bytes.min(job.cost_bytes.saturating_mul(2));
-    let sha256 = job.sha256;
-    let on_pool = inner.parts.compute.run(core, inner.options.job_deadline, cancel, move |stop| {
-        let begun = Instant::now();
-        // A disk that gives other bytes than it took must not have them made into variants that look good: see `docs/decisions/0022`.
-        let is_intact = <[u8; 32]>::from(Sha256::digest(&source)) == sha256;
-        let report = is_intact.then(|| {
-            make_variants(&source, &specs, &limits, stop, &mut |outcome| {
-                // The receiver lives until the work has ended.
-                let _ = publish.send(outcome);
-            })
-        });
-        Worked { report, cpu: begun.elapsed() }
-    });
-    tokio::pin!(on_pool);
+    let (publish, outcomes) = mpsc::unbounded_channel();
+    let working = on_pool(inner, wanted, source, (core, None), cancel, publish);
+    let worked = record_while(inner, job, progress, outcomes, working).await;
+    judge(job, progress, worked)
+}
+
+/// Takes over what was begun ahead. `Err`: nothing could be begun, and nothing was recorded; here is what it was to be worked on with.
+async fn follow_begun(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, begun: Begun) -> Result<Ended, (CorePermit, BytesPermit)> {
+    let Begun { outcomes, done, .. } = begun;
+    match record_while(inner, job, progress, outcomes, done).await {
+        Some(Ok(Done::NotRead(core, bytes))) => Err((core, bytes)),
+        Some(Ok(Done::Worked { read, result })) => {
+            progress.read = read;
+            Ok(judge(job, progress, Some(*result)))
+        }
+        // Its task does nothing but await the pool, which tells panics of the work as errors: it was stopped with the service.
+        Some(Err(_)) | None => Ok(judge(job, progress, None)),
+    }
+}
+
+/// Waits for `working`; meanwhile stores and records what it sends. The last task of the job is stored only, and kept in `progress`. `None`: it never
+/// ended.
+async fn record_while<T>(
+    inner: &Inner,
+    job: &ClaimedJob,
+    progress: &mut Progress,
+    mut outcomes: Outcomes,
+    working: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::pin!(working);
     let mut worked = None;
     loop {
         tokio::select! {
-            Some(outcome) = outcomes.recv() => record(inner, job, progress, outcome).await,
-            done = &mut on_pool, if worked.is_none() => worked = Some(done),
-            else => break,
+            Some(outcome) = outcomes.recv() => {
+                let Some(stored) = store(inner, job, progress, outcome).await else { continue };
+                if progress.is_last(stored.index) {
+                    progress.last = Some(stored);
+                } else {
+                    record(inner, job, progress, stored, None).await;
+                }
+            }
+            done = &mut working, if worked.is_none() => worked = Some(done),
+            else => return worked,
         }
     }
+}
+
+/// What the pool's answer means for the job.
+fn judge(job: &ClaimedJob, progress: &mut Progress, worked: Option<Result<Worked, ComputeError>>) -> Ended {
     match worked {
         Some(Ok(Worked { report: Some(Ok(report)), cpu })) => Ok(Some((report, cpu))),
         Some(Ok(Worked { report: None, .. })) => {
@@ -170,57 +256,52 @@ async fn work_on_pool(
     }
 }
 
-pub(super) fn make_variants(
-    source: &[u8],
-    specs: &[Spec],
-    limits: &Limits,
-    stop: &Stop,
-    publish: &mut dyn FnMut(VariantOutcome),
-) -> Result<RunReport, image_pipeline::Error> {
-    let found = probe(&mut std::io::Cursor::new(source), limits)?;
-    let planned = plan(&found, specs, limits)?;
-    run(&planned, source, &Context { deadline: Some(stop.deadline), cancel: &stop.cancel }, publish)
-}
-
-/// Records one task's end: durable bytes first, then the row.
-async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcome: VariantOutcome) {
-    let Some(task) = job.tasks.get(outcome.index) else { return };
+/// Makes what came of a task durable. `None`: the job cannot go on now.
+async fn store(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcome: VariantOutcome) -> Option<Stored> {
+    let task = job.tasks.get(outcome.index)?;
     if progress.lease_lost {
-        return;
+        return None;
     }
     let begun = Instant::now();
-    let (result, ended) = match outcome.result {
+    let (result, format) = match outcome.result {
         Ok(encoded) => {
             let format = encoded.format.as_str();
             match put(inner, encoded).await {
-                Ok(stored) => {
-                    let bytes = stored.bytes;
-                    (Ok(stored), ("completed", String::new(), format, bytes))
-                }
+                Ok(stored) => (Ok(stored), format),
                 Err(error) => {
                     warn!(job.id = %job.lease.job, variant = %task.name, error = %error_chain(&error), "could not store a variant");
                     progress.passing = Some(failure(TaskCode::Storage, "storing the variant failed"));
-                    return;
+                    return None;
                 }
             }
         }
         Err(error) => match passing_or_final(&error) {
             Ok(passing) => {
                 progress.passing = Some(passing);
-                return;
+                return None;
             }
-            Err(reason) => {
-                let ended = (reason.code.as_str(), reason.detail.clone(), "none", 0);
-                (Err(reason), ended)
-            }
+            Err(reason) => (Err(reason), "none"),
         },
     };
     let timing = TaskTiming { transform: outcome.transform, encode: outcome.encode, store: begun.elapsed() };
+    Some(Stored { index: outcome.index, result, timing, format })
+}
+
+/// Records one task's end, whose bytes are durable, and the job's with it if that is known; true if it was recorded.
+async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, stored: Stored, job_done: Option<JobDone>) -> bool {
+    let Stored { index, result, timing, format } = stored;
     let blob = result.as_ref().ok().map(|stored| stored.blob);
-    if finish_task(inner, job, progress, outcome.index, result, timing).await {
+    let bytes = result.as_ref().map_or(0, |stored| stored.bytes);
+    let (outcome, detail) = match &result {
+        Ok(_) => ("completed", String::new()),
+        Err(reason) => (reason.code.as_str(), reason.detail.clone()),
+    };
+    let what = told(job, index, &result, timing);
+    let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome: result, timing, job: job_done };
+    let recorded = finish_task(inner, job, progress, index, done, what).await;
+    if recorded {
         let total = progress.started.elapsed();
-        let (outcome_word, detail, format, bytes) = ended;
-        progress.samples.push(Ended { index: outcome.index, outcome: outcome_word, detail, format, bytes, timing, total });
+        progress.samples.push(EndedTask { index, outcome, detail, format, bytes, timing, total });
     } else if let Some(blob) = blob {
         if progress.lease_lost {
             copies(inner).remove(blob).await;
@@ -229,19 +310,25 @@ async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcom
             inner.parts.doubts.add([blob]);
         }
     }
+    recorded
 }
 
-/// True if the end was recorded.
-async fn finish_task(
-    inner: &Inner,
-    job: &ClaimedJob,
-    progress: &mut Progress,
-    index: usize,
-    outcome: Result<StoredVariant, TaskFailure>,
-    timing: TaskTiming,
-) -> bool {
-    let own = outcome.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
-    let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome, timing };
+/// A task's end as it is told to who follows it.
+fn told(job: &ClaimedJob, index: usize, result: &Result<StoredVariant, TaskFailure>, timing: TaskTiming) -> What {
+    let (of, variant) = (OfJob { job: job.lease.job, image: job.image }, job.tasks[index].name.clone());
+    match result {
+        Ok(stored) => {
+            let times = vec![("transform_ms", timing.transform), ("encode_ms", timing.encode), ("store_ms", timing.store)];
+            let StoredVariant { bytes, width_px, height_px, ref format, .. } = *stored;
+            What::TaskCompleted(of, variant, follow::Stored { bytes, width_px, height_px, format: format.clone() }, times)
+        }
+        Err(reason) => What::TaskFailed(of, variant, reason.clone()),
+    }
+}
+
+/// True if the end was recorded; then it is told.
+async fn finish_task(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, index: usize, done: TaskDone, what: What) -> bool {
+    let own = done.outcome.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
     match inner.parts.catalog.finish_task(job.lease, done).await {
         Ok(finished) => {
             progress.ended[index] = true;
@@ -251,7 +338,10 @@ async fn finish_task(
             if let Some(dead) = finished.dead {
                 copies(inner).forget(dead).await;
             }
-            inner.parts.follow.changed(job.upload);
+            inner.tell(job.upload, what);
+            if let Some(ended) = finished.job {
+                inner.tell_ended(job, ended, None);
+            }
             true
         }
         Err(CatalogError::LeaseLost) => {
@@ -277,6 +367,7 @@ async fn put(inner: &Inner, encoded: Encoded) -> Result<StoredVariant, StoreErro
         height_px: encoded.height_px,
         format: encoded.format.as_str().to_owned(),
         quality: encoded.quality,
+        frames: encoded.frames,
     };
     inner.parts.store.put(blob, Bytes::from(encoded.bytes)).await?;
     Ok(stored)
@@ -301,17 +392,19 @@ async fn fail_rest(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, rea
         if progress.ended[index] || progress.lease_lost || progress.passing.is_some() {
             continue;
         }
-        let timing = TaskTiming::default();
-        if finish_task(inner, job, progress, index, Err(reason.clone()), timing).await {
-            let total = progress.started.elapsed();
-            let (outcome, detail) = (reason.code.as_str(), reason.detail.clone());
-            progress.samples.push(Ended { index, outcome, detail, format: "none", bytes: 0, timing, total });
-        }
+        let failed = Stored { index, result: Err(reason.clone()), timing: TaskTiming::default(), format: "none" };
+        record(inner, job, progress, failed, None).await;
     }
 }
 
 /// Ends the job or gives it back; true if it went back.
-async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: Option<(RunReport, Duration)>, cancel: &AtomicBool) -> bool {
+async fn conclude(
+    inner: &Inner,
+    job: &ClaimedJob,
+    mut progress: Progress,
+    report: Option<(RunReport, Duration)>,
+    cancel: &AtomicBool,
+) -> bool {
     let (report, cpu) = report.map_or((None, Duration::ZERO), |(report, cpu)| (Some(report), cpu));
     let timing = JobTiming {
         queue: progress.queue,
@@ -321,6 +414,13 @@ async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: O
         total: progress.started.elapsed(),
     };
     let peak_bytes = report.as_ref().map_or(0, |r| r.peak_bytes);
+    let facts = report.and_then(|report| report.facts).and_then(|found| Facts::from(&found).to_text());
+    let done = JobDone { at: inner.parts.clock.now(), timing, peak_bytes, facts };
+    let mut is_recorded = false;
+    if let Some(last) = progress.last.take() {
+        let all_ended = progress.is_last(last.index) && !progress.lease_lost;
+        is_recorded = record(inner, job, &mut progress, last, Some(done.clone()).filter(|_| all_ended)).await && all_ended;
+    }
     for ended in &progress.samples {
         log_task(inner, job, ended, &timing, peak_bytes);
     }
@@ -333,9 +433,14 @@ async fn conclude(inner: &Inner, job: &ClaimedJob, progress: Progress, report: O
             inner.parts.metrics.stage(stage, time);
         }
         inner.parts.metrics.job_peak(peak_bytes);
-        let done = JobDone { at: inner.parts.clock.now(), timing, peak_bytes };
+        if is_recorded {
+            return false;
+        }
         match inner.parts.catalog.finish_job(job.lease, done).await {
-            Ok(_) => return false,
+            Ok(ended) => {
+                inner.tell_ended(job, ended, None);
+                return false;
+            }
             Err(CatalogError::LeaseLost) => return false,
             // The lease ends by itself and the job is found complete by whoever takes it then.
             Err(error) => warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not record a job's end"),
@@ -378,14 +483,18 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, unspent: 
         let noise = inner.parts.ids.new_id(now).as_u128() as u64;
         Release { at: now, due: now.after(backoff::pause_after(job.attempt, noise)), failure: Some(reason.clone()) }
     };
-    let given_up = release.failure.is_some() && job.attempt >= job.max_attempts;
+    let due = release.due;
     match inner.parts.catalog.release_job(job.lease, release).await {
-        Ok(()) if given_up => {
+        Ok(Some(ended)) => {
+            inner.tell_ended(job, ended, Some(reason.clone()));
             warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "job failed: {}, no attempts left", reason.detail);
             Ok(false)
         }
-        Ok(()) => {
+        Ok(None) => {
             if !unspent {
+                let attempt = Attempt { attempt: job.attempt, max_attempts: job.max_attempts };
+                let of = OfJob { job: job.lease.job, image: job.image };
+                inner.tell(job.upload, What::JobRetrying(of, attempt, due, Some(reason.clone())));
                 inner.parts.metrics.job_retried();
                 warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "attempt failed: {}, trying again", reason.detail);
             }
@@ -397,9 +506,9 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, unspent: 
 }
 
 /// The one line of a task, with the same numbers as its job's JSON and the metrics.
-fn log_task(inner: &Inner, job: &ClaimedJob, ended: &Ended, timing: &JobTiming, peak_bytes: u64) {
+fn log_task(inner: &Inner, job: &ClaimedJob, ended: &EndedTask, timing: &JobTiming, peak_bytes: u64) {
     let task = &job.tasks[ended.index];
-    let Ended { outcome, format, bytes, total, .. } = *ended;
+    let EndedTask { outcome, format, bytes, total, .. } = *ended;
     let TaskTiming { transform, encode, store } = ended.timing;
     inner.parts.metrics.task_ended(&TaskSample { outcome, format, transform, encode, store, total });
     info!(
@@ -442,10 +551,12 @@ pub(super) fn passing_or_final(error: &image_pipeline::Error) -> Result<TaskFail
         ErrorKind::Truncated => TaskCode::TruncatedImage,
         ErrorKind::Unsupported => TaskCode::UnsupportedFormat,
         ErrorKind::TooManyPixels => TaskCode::TooManyPixels,
-        ErrorKind::TooManyFrames | ErrorKind::LimitExceeded => TaskCode::LimitExceeded,
+        // `InvalidSpec` is what only the pixels told: `max_bytes` that no quality keeps, a trimmed picture that becomes too large; or a watermark
+        // that the configuration has no more.
+        ErrorKind::TooManyFrames | ErrorKind::LimitExceeded | ErrorKind::InvalidSpec => TaskCode::LimitExceeded,
         ErrorKind::TimedOut => return Ok(failure(TaskCode::Timeout, error.to_string())),
         ErrorKind::Cancelled => return Ok(failure(TaskCode::Cancelled, error.to_string())),
-        ErrorKind::InvalidSpec | ErrorKind::Internal => TaskCode::Internal,
+        ErrorKind::Internal => TaskCode::Internal,
     };
     Err(failure(code, error.to_string()))
 }

@@ -43,7 +43,7 @@ fn pattern(bytes: usize) -> Vec<u8> {
 fn stage(staging: &StagingDir, bytes: &[u8]) -> Staged {
     let (mut file, path) = staging.create().expect("a staging file is made");
     file.write_all(bytes).expect("a staging file is written");
-    Staged { path, bytes: bytes.len() as u64 }
+    staging.staged(path, bytes.len() as u64)
 }
 
 async fn what_is_stored_is_read(store: &dyn BlobStore, staging: &StagingDir) {

@@ -89,7 +89,7 @@ impl LocalStore {
         let (_, path) = staging.create().map_err(of_writing)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let to = self.root.join(INCOMING).join(format!("{UNFINISHED_PREFIX}{name}"));
-        commit(Staged { path, bytes: 0 }, &to, &self.disk)?;
+        commit(staging.staged(path, 0), &to, &self.disk)?;
         Ok(self.disk.remove(&to)?)
     }
 
@@ -128,7 +128,7 @@ impl BlobStore for LocalStore {
             let (mut file, path) = disk.create(UNFINISHED_PREFIX, &incoming).map_err(of_writing)?;
             file.write_all(&bytes).map_err(of_writing)?;
             drop(file);
-            commit(Staged { path, bytes: bytes.len() as u64 }, &to, &disk)
+            commit(Staged { path, bytes: bytes.len() as u64, disk: disk.clone() }, &to, &disk)
         })
         .await
     }
@@ -187,7 +187,7 @@ impl BlobStore for LocalStore {
 
 /// Makes a staged file durable under its final name. On any error neither name is left.
 fn commit(staged: Staged, to: &Path, disk: &Disk) -> Result<(), StoreError> {
-    let Staged { path, bytes } = staged;
+    let Staged { path, bytes, .. } = staged;
     // A descriptor of its own sees write-back errors that nobody was told of yet (Linux 4.13 and later).
     let file = File::open(&path)?;
     let found = file.metadata()?.len();
@@ -331,7 +331,7 @@ mod tests {
     fn staged(staging: &StagingDir, bytes: &[u8]) -> Staged {
         let (mut file, path) = staging.create().expect("creates");
         file.write_all(bytes).expect("writes");
-        Staged { path, bytes: bytes.len() as u64 }
+        staging.staged(path, bytes.len() as u64)
     }
 
     fn id(last: u8) -> BlobId {

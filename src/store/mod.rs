@@ -43,6 +43,7 @@ pub struct Staged {
     pub path: tempfile::TempPath,
     /// Its size.
     pub bytes: u64,
+    disk: Disk,
 }
 
 /// Room on the disk of a store.
@@ -65,6 +66,19 @@ impl Staged {
     pub async fn read(self) -> std::io::Result<Vec<u8>> {
         let reading = tokio::task::spawn_blocking(move || std::fs::read(&self.path));
         reading.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
+
+impl Staged {
+    /// All its bytes, read while the file is on its way into the store. Begun at once, not when it is polled: a file that has got its final name
+    /// before is not found.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_beside(&self) -> impl Future<Output = std::io::Result<Bytes>> + Send + use<> {
+        let (path, disk) = (self.path.to_path_buf(), self.disk.clone());
+        let reading = tokio::task::spawn_blocking(move || disk.read(&path));
+        async { reading.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) }
     }
 }
 
@@ -173,6 +187,12 @@ impl StagingDir {
             }
         }
         Ok((Self { path, disk }, swept))
+    }
+
+    /// A file of this folder that has got all its `bytes`.
+    #[must_use]
+    pub fn staged(&self, path: tempfile::TempPath, bytes: u64) -> Staged {
+        Staged { path, bytes, disk: self.disk.clone() }
     }
 
     /// A fresh, empty file in the folder, readable by this user only. Blocking.

@@ -16,13 +16,24 @@ fn printed(output: &Output) -> String {
 #[test]
 fn flags_win_over_environment_over_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("pixmill.toml"), "workers = 3\nmax-pixels = 5\nmax-frames = 7\n[presets]\nhero = \"w:1600\"\n")
-        .expect("written");
+    std::fs::write(
+        folder.path().join("pixmill.toml"),
+        "workers = 3\nmax-pixels = 5\nmax-frames = 7\n[presets]\nhero = \"w:1600\"\n[watermarks]\nlogo = \"a.png\"\nold = \"o.png\"\n",
+    )
+    .expect("written");
     let environment = [("PIXMILL_MAX_PIXELS", "6"), ("PIXMILL_WORKERS", "4")];
-    let text = printed(&config(folder.path(), &environment, &["--workers", "2", "--preset", "icon=rs:fill:32:32"]));
-    for line in
-        ["workers = 2", "max-pixels = 6", "max-frames = 7", "hero = \"w:1600\"", "icon = \"rs:fill:32:32\"", "listen = \"127.0.0.1:8080\""]
-    {
+    let text =
+        printed(&config(folder.path(), &environment, &["--workers", "2", "--preset", "icon=rs:fill:32:32", "--watermark", "logo=b=1.png"]));
+    for line in [
+        "workers = 2",
+        "max-pixels = 6",
+        "max-frames = 7",
+        "hero = \"w:1600\"",
+        "icon = \"rs:fill:32:32\"",
+        "listen = \"127.0.0.1:8080\"",
+        "logo = \"b=1.png\"",
+        "old = \"o.png\"",
+    ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
     }
 }
@@ -63,6 +74,7 @@ fn what_makes_no_sense_is_said_at_the_start() {
         (&["--max-connections", "0"], "max-connections is 0, at least 1 is needed"),
         (&["--max-file-bytes", "10", "--max-request-bytes", "5"], "max-request-bytes"),
         (&["--preset", "x=widht:1"], "widht"),
+        (&["--watermark", "logo.png"], "watermark is \"logo.png\", expected name=file"),
         (&["--wrokers", "2"], "--workers"),
         (&["--config", "absent.toml"], "absent.toml"),
         (&["--log-format", "xml"], "json"),

@@ -145,12 +145,14 @@ async fn a_result_that_cannot_be_stored_is_tried_again() {
             number += 1;
             let file = small(number);
             let before = calls_now();
-            failing.arm(*step, of_upload[index] + 1, 1, fault);
+            // A read of the staged file, of work begun while it is made durable, is no attempt.
+            let times = if *step == Step::Read { 2 } else { 1 };
+            failing.arm(*step, of_upload[index] + 1, times, fault);
             let answer = server.post_form("/v1/images", Form::new().file("file", "a.jpg", &file).field("variant", "v=w:40")).await;
             assert_eq!(answer.status, 202, "{step:?}: {}", answer.text());
             let upload = server.finished(&answer.json()).await;
             assert_eq!(upload["status"], "completed", "{upload}");
-            assert_eq!(failing.disarm(), 1, "{step:?} was not called for the result: {before:?} {:?}", calls_now());
+            assert_eq!(failing.disarm(), times, "{step:?} was not called for the result: {before:?} {:?}", calls_now());
             let job = server.get(&format!("/v1/jobs/{}", upload["images"][0]["job"].as_str().expect("a job"))).await.json();
             assert_eq!(job["attempt"], 2, "{step:?} {fault:?}: {job}");
             is_served(&server, &answer, &[&file]).await;

@@ -81,6 +81,9 @@ async fn answers_are_as_described() {
         ("/v1/uploads/{id}", format!("/v1/uploads/{id}?wait=61")),
         ("/v1/uploads/{id}", format!("/v1/uploads/{id}?weight=1")),
         ("/v1/uploads/{id}", "/v1/uploads/nothing".to_owned()),
+        ("/v1/uploads/{id}/events", format!("/v1/uploads/{id}/events")),
+        ("/v1/uploads/{id}/events", "/v1/uploads/nothing/events".to_owned()),
+        ("/v1/events", "/v1/events?x=1".to_owned()),
         ("/v1/images/{name}", format!("/v1/images/{image}")),
         ("/v1/images/{name}", format!("/v1/images/{image}?x=1")),
         ("/v1/jobs/{id}", format!("/v1/jobs/{job}")),
@@ -125,6 +128,29 @@ async fn answers_are_as_described() {
             document.allows("get", &path, &server.get(&format!("{path}{query}")).await);
         }
     }
+    let no_job = "/v1/jobs/0198c0de-0000-7000-8000-00000000abcd";
+    for url in [&format!("/v1/jobs/{job}"), no_job] {
+        document.allows("delete", "/v1/jobs/{id}", &server.send(Method::DELETE, url, &[], Bytes::new()).await);
+        document.allows("post", "/v1/jobs/{id}/retry", &server.send(Method::POST, &format!("{url}/retry"), &[], Bytes::new()).await);
+    }
+    let more = format!("/v1/images/{image}/variants");
+    for (body, status) in [
+        (r#"{"variants":{"b":"w:9"},"priority":"low"}"#, 202),
+        (r#"{"variants":{"b":"w:9"}}"#, 202),
+        (r#"{"variants":{"b":"w:8"}}"#, 409),
+        (r#"{"variants":{"c":"widht:8"}}"#, 400),
+        ("{", 400),
+    ] {
+        let answer = server.send(Method::POST, &more, &[("content-type", "application/json")], body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+        document.allows("post", "/v1/images/{name}/variants", &answer);
+    }
+    document.allows("post", "/v1/images/{name}/variants", &server.send(Method::POST, &more, &[], "{}").await);
+    let failed = server.make(pictures::corrupt_png(), &["a=w:10"]).await;
+    let retried = format!("/v1/jobs/{}/retry", failed["images"][0]["job"].as_str().expect("an id"));
+    let retried = server.send(Method::POST, &retried, &[], Bytes::new()).await;
+    assert_eq!(retried.status, 202, "{}", retried.text());
+    document.allows("post", "/v1/jobs/{id}/retry", &retried);
     for (path, url) in [("/v1/images/{name}", format!("/v1/images/{image}")), ("/v1/uploads/{id}", format!("/v1/uploads/{id}"))] {
         for _ in 0..2 {
             document.allows("delete", path, &server.send(Method::DELETE, &url, &[], Bytes::new()).await);

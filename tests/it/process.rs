@@ -47,6 +47,9 @@ async fn errors_are_problems() {
     send("/v1/process?w=10", pictures::corrupt_png()).await.problem(422, "malformed_image");
     send("/v1/process?w=10", b"no image".to_vec()).await.problem(415, "unsupported_format");
     send("/v1/process?w=10", vec![]).await.problem(400, "empty_file");
+    // What only the work itself can tell is the request's fault, too.
+    let unkept = send("/v1/process?f=jpg&mb=50", whole.clone()).await.problem(422, "limit_exceeded");
+    assert!(unkept["detail"].as_str().expect("text").ends_with("at the lowest quality, max_bytes is 50"), "{unkept}");
     send("/v1/process?w=abc", whole.clone()).await.problem(400, "bad_option");
     send("/v1/process?preset=default,thumbnail", whole.clone()).await.problem(400, "bad_option");
     assert_eq!(send("/v1/process?preset=thumbnail", whole).await.status, 200);

@@ -17,18 +17,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("heap", &[]),
     ("signals", &[]),
+    ("facts", &[]),
     ("store", &["domain"]),
     ("catalog", &["domain", "clock"]),
     ("copies", &["domain", "store", "catalog", "telemetry"]),
     ("compute", &[]),
     ("follow", &["domain"]),
-    ("ingest", &["domain", "clock", "store", "catalog", "copies"]),
-    ("queue", &["domain", "clock", "store", "catalog", "copies", "compute", "follow", "telemetry"]),
+    ("order", &["domain"]),
+    ("ingest", &["domain", "clock", "store", "catalog", "copies", "order"]),
+    ("queue", &["domain", "clock", "store", "catalog", "copies", "compute", "facts", "follow", "telemetry"]),
     ("deliver", &["domain", "store", "catalog", "queue"]),
     ("upkeep", &["domain", "clock", "store", "catalog", "telemetry"]),
     ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
-    ("http", &["domain", "clock", "store", "catalog", "compute", "follow", "ingest", "queue", "deliver", "erase", "telemetry"]),
+    (
+        "http",
+        &["domain", "clock", "store", "catalog", "compute", "facts", "follow", "ingest", "order", "queue", "deliver", "erase", "telemetry"],
+    ),
     ("config", &["http", "ingest"]),
     ("cli", &["config"]),
     (
@@ -42,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "erase",
             "follow",
+            "heap",
             "http",
             "ingest",
             "queue",
@@ -57,12 +63,15 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("error", &["probe"]),
     ("limits", &[]),
     ("pixels", &[]),
+    ("simd", &[]),
     ("spec", &["probe"]),
-    ("codec", &["error", "limits", "pixels", "probe", "spec"]),
-    ("probe", &["error", "limits", "codec"]),
-    ("stage", &["error", "limits", "pixels", "probe", "spec"]),
-    ("plan", &["codec", "error", "limits", "pixels", "probe", "spec", "stage"]),
-    ("run", &["codec", "error", "limits", "pixels", "plan", "probe", "spec", "stage"]),
+    ("codec", &["error", "limits", "metadata", "pixels", "probe", "spec"]),
+    ("probe", &["error", "limits", "codec", "metadata"]),
+    ("stage", &["error", "limits", "pixels", "probe", "simd", "spec"]),
+    ("metadata", &["codec", "error", "pixels", "probe", "spec"]),
+    ("facts", &["codec", "metadata", "pixels", "probe", "spec", "stage"]),
+    ("plan", &["codec", "error", "facts", "limits", "metadata", "pixels", "probe", "spec", "stage"]),
+    ("run", &["codec", "error", "facts", "limits", "metadata", "pixels", "plan", "probe", "spec", "stage"]),
 ];
 
 /// Words that may appear in some places only: the word, where, and why.
@@ -114,9 +123,9 @@ const PATHS: &[(&str, &[&str], &str)] = &[
         "paths belong to the store",
     ),
     ("thread::spawn", &[], "threads belong to compute, which names its own"),
-    ("thread::Builder", &["src/compute.rs"], "threads belong to compute"),
+    ("thread::Builder", &["src/compute.rs", "src/compute/"], "threads belong to compute"),
     ("std::env", &["src/config/", "src/cli.rs", "src/main.rs"], "the environment is configuration"),
-    ("Instant::now", &["src/compute.rs", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
+    ("Instant::now", &["src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
     ("image_pipeline::run", &["src/queue/"], "pixels are worked on in the pool"),
 ];
 
@@ -158,8 +167,10 @@ fn shipped(below: &str) -> Vec<Source> {
                 continue;
             }
             let path = lines.next_if(|line| line.starts_with("#[path")).and_then(|line| line.split('"').nth(1));
-            let module =
-                lines.peek().and_then(|line| line.trim_start_matches("pub ").strip_prefix("mod ")).and_then(|rest| rest.strip_suffix(';'));
+            let module = lines
+                .peek()
+                .and_then(|line| line.trim_start_matches("pub(crate) ").trim_start_matches("pub ").strip_prefix("mod "))
+                .and_then(|rest| rest.strip_suffix(';'));
             if let Some(module) = module {
                 let folder = Path::new(&source.name).with_extension("");
                 let parent = if source.name.ends_with("/mod.rs") || source.name.ends_with("/lib.rs") {

@@ -71,6 +71,45 @@ impl Suite<'_> {
         assert!(self.erase_upload(uploads[1]).await.dead.contains(&again.blob), "the references came with it");
     }
 
+    pub(super) async fn facts_are_told_once_and_go_with_their_blob(&mut self) {
+        let facts_of = async |suite: &Self, blob| {
+            let mut known = suite.catalog.facts(&[BlobId::from_uuid(uuid()), blob]).await.expect("facts works");
+            assert!(known.len() <= 1 && known.iter().all(|(of, _)| *of == blob));
+            known.pop().map(|(_, facts)| facts)
+        };
+        let first = image(&["thumb"]);
+        self.accept_image(first.clone()).await;
+        assert_eq!(facts_of(self, first.blob).await, None);
+        let job = self.claim_one().await;
+        assert!(!job.has_facts);
+        self.catalog.finish_task(job.lease, self.done(job.tasks[0].id, Ok(stored()))).await.expect("finish_task works");
+        let done = JobDone { facts: Some("{\"bits\":8}".into()), ..self.job_done() };
+        self.catalog.finish_job(job.lease, done).await.expect("finish_job works");
+        assert_eq!(facts_of(self, first.blob).await.as_deref(), Some("{\"bits\":8}"));
+        // The same bytes again: they are known, and stay as they were.
+        let mut again = image(&["soft"]);
+        again.sha256 = first.sha256;
+        self.accept_image(again.clone()).await;
+        let job = self.claim_one().await;
+        assert!(job.has_facts);
+        let mut last = self.done(job.tasks[0].id, Ok(stored()));
+        last.job = Some(JobDone { facts: Some("{}".into()), ..self.job_done() });
+        self.catalog.finish_task(job.lease, last).await.expect("finish_task works");
+        assert_eq!(facts_of(self, first.blob).await.as_deref(), Some("{\"bits\":8}"));
+        // They follow the bytes.
+        self.catalog.mark_missing(&[first.blob]).await.expect("mark_missing works");
+        assert!(self.catalog.replace_blob(first.blob, again.blob).await.expect("replace_blob works"));
+        assert_eq!(facts_of(self, first.blob).await, None);
+        assert_eq!(facts_of(self, again.blob).await.as_deref(), Some("{\"bits\":8}"));
+        let uploads = self.uploads[self.uploads.len() - 2..].to_vec();
+        for upload in uploads {
+            self.erase_upload(upload).await;
+        }
+        self.catalog.purge_blobs(&[first.blob, again.blob]).await.expect("purge_blobs works");
+        assert_eq!(facts_of(self, again.blob).await, None);
+        self.recount().await;
+    }
+
     pub(super) async fn a_missing_result_is_made_again(&mut self) {
         for same_bytes in [true, false] {
             let first = image(&["thumb"]);

@@ -33,7 +33,7 @@ impl Suite<'_> {
         erased
     }
 
-    fn note_erased(&mut self, image: &ImageView, job: &JobView) {
+    pub(super) fn note_erased(&mut self, image: &ImageView, job: &JobView) {
         count(&mut self.erased, image, job);
         (self.erased.queued_jobs, self.erased.running_jobs) = (0, 0);
         self.erased.cancelled_tasks += std::mem::take(&mut self.erased.pending_tasks);

@@ -6,12 +6,12 @@ use futures_util::TryStreamExt as _;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
-    super::{Accepted, CatalogError, ImageView, JobView, NewImage, NewTask, NewUpload, StoredVariant, TaskView, UploadView},
+    super::{Accepted, CatalogError, ImageView, JobView, NewImage, NewJob, NewTask, NewUpload, StoredVariant, TaskView, UploadView},
     columns::{Columns, id, nonsense, size},
     views,
     writer::Session,
 };
-use crate::domain::{BlobId, JobState, TaskState, UploadId, UploadState};
+use crate::domain::{BlobId, ImageId, JobState, TaskState, UploadId, UploadState};
 
 /// Most hashes asked for, and most tasks inserted, in one statement.
 const ROWS: usize = 500;
@@ -146,10 +146,15 @@ async fn known_blobs(session: &mut Session, images: &[NewImage]) -> Result<HashM
 }
 
 /// For each task the variant of the blob that it would make, if that is there already.
-async fn existing_variants(session: &mut Session, blob: BlobId, tasks: &[NewTask]) -> Result<Vec<Option<StoredVariant>>, CatalogError> {
+pub(super) async fn existing_variants(
+    session: &mut Session,
+    blob: BlobId,
+    tasks: &[NewTask],
+) -> Result<Vec<Option<StoredVariant>>, CatalogError> {
     let mut rows = sqlx::query(
         "SELECT v.spec_digest AS spec_digest, v.pipeline_version AS pipeline_version, v.result AS v_result, v.format AS v_format, \
-         v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, r.sha256 AS r_sha256, r.bytes AS r_bytes \
+         v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, v.frames AS v_frames, \
+         r.sha256 AS r_sha256, r.bytes AS r_bytes \
          FROM variants v JOIN blobs r ON r.id = v.result AND r.missing = 0 WHERE v.blob = ?",
     )
     .bind(id(blob.uuid()))
@@ -209,26 +214,8 @@ async fn insert_image(
         .push_bind(shared.is_some())
         .push_bind(received_at)
         .push_bind(pairs_text(&image.metadata)?);
-    let done = made.iter().all(Option::is_some);
-    sql.push(
-        "); INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
-    );
-    let job = &image.job;
-    let mut values = sql.separated(", ");
-    values
-        .push_bind(id(job.id.uuid()))
-        .push_bind(id(upload.id.uuid()))
-        .push_bind(id(image.id.uuid()))
-        .push_bind(upload.owner.clone())
-        .push_bind(if done { "completed" } else { "queued" })
-        .push_bind(job.priority.as_str())
-        .push_bind(job.rank)
-        .push_bind(size(job.cost_bytes))
-        .push_bind(i64::from(job.max_attempts))
-        .push_bind(received_at)
-        .push_bind(done.then_some(received_at));
-    sql.push(")");
-    insert_tasks(&mut sql, image, made, received_at);
+    sql.push("); ");
+    insert_job(&mut sql, (upload.id, image.id, &upload.owner), &image.job, made, received_at);
     sql.build().execute(&mut session.conn).await?;
     Ok(())
 }
@@ -256,18 +243,43 @@ fn insert_upload(sql: &mut QueryBuilder<Sqlite>, upload: &NewUpload) -> Result<(
     Ok(())
 }
 
-fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[Option<StoredVariant>], received_at: i64) {
-    let tasks: Vec<_> = image.job.tasks.iter().zip(made).enumerate().collect();
+/// The rows of a job of an image of an upload; `made` says which of its variants are there.
+pub(super) fn insert_job(
+    sql: &mut QueryBuilder<Sqlite>,
+    (upload, image, owner): (UploadId, ImageId, &str),
+    job: &NewJob,
+    made: &[Option<StoredVariant>],
+    at: i64,
+) {
+    let done = made.iter().all(Option::is_some);
+    sql.push(
+        "INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
+    );
+    let mut values = sql.separated(", ");
+    values
+        .push_bind(id(job.id.uuid()))
+        .push_bind(id(upload.uuid()))
+        .push_bind(id(image.uuid()))
+        .push_bind(owner.to_owned())
+        .push_bind(if done { "completed" } else { "queued" })
+        .push_bind(job.priority.as_str())
+        .push_bind(job.rank)
+        .push_bind(size(job.cost_bytes))
+        .push_bind(i64::from(job.max_attempts))
+        .push_bind(at)
+        .push_bind(done.then_some(at));
+    sql.push(")");
+    let tasks: Vec<_> = job.tasks.iter().zip(made).enumerate().collect();
     for part in tasks.chunks(ROWS) {
         sql.push(
             "; INSERT INTO tasks (job, position, id, image, name, options, spec, spec_digest, pipeline_version, format, state, finished_at) ",
         );
         sql.push_values(part, |mut values, (position, (task, made))| {
             values
-                .push_bind(id(image.job.id.uuid()))
+                .push_bind(id(job.id.uuid()))
                 .push_bind(i64::try_from(*position).unwrap_or(i64::MAX))
                 .push_bind(id(task.id.uuid()))
-                .push_bind(id(image.id.uuid()))
+                .push_bind(id(image.uuid()))
                 .push_bind(task.name.as_str().to_owned())
                 .push_bind(task.options.clone())
                 .push_bind(task.spec.clone())
@@ -275,7 +287,7 @@ fn insert_tasks(sql: &mut QueryBuilder<Sqlite>, image: &NewImage, made: &[Option
                 .push_bind(i64::from(task.pipeline_version))
                 .push_bind(task.format.clone())
                 .push_bind(if made.is_some() { "completed" } else { "pending" })
-                .push_bind(made.is_some().then_some(received_at));
+                .push_bind(made.is_some().then_some(at));
         });
     }
 }
@@ -286,9 +298,14 @@ fn pairs_text(pairs: &[(String, String)]) -> Result<String, CatalogError> {
 }
 
 fn count(session: &mut Session, image: &NewImage, made: &[Option<StoredVariant>]) {
+    session.delta.bytes_received += size(image.bytes);
+    count_job(session, made);
+}
+
+/// A new job, of whose variants `made` are there.
+pub(super) fn count_job(session: &mut Session, made: &[Option<StoredVariant>]) {
     let tasks = i64::try_from(made.len()).unwrap_or(i64::MAX);
     let completed = i64::try_from(made.iter().filter(|made| made.is_some()).count()).unwrap_or(i64::MAX);
-    session.delta.bytes_received += size(image.bytes);
     session.delta.completed_tasks += completed;
     session.delta.pending_tasks += tasks - completed;
     session.delta.queued_jobs += i64::from(completed < tasks);

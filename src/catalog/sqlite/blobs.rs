@@ -102,6 +102,7 @@ pub(super) async fn replace_blob(session: &mut Session, lost: BlobId, fresh: Blo
         "UPDATE images SET blob = ?1 WHERE blob = ?2",
         "UPDATE variants SET blob = ?1 WHERE blob = ?2",
         "UPDATE variants SET result = ?1 WHERE result = ?2",
+        "UPDATE facts SET blob = ?1 WHERE blob = ?2",
     ] {
         sqlx::query(sql).bind(id(fresh.uuid())).bind(id(lost.uuid())).bind(refs).execute(&mut session.conn).await?;
     }

@@ -65,14 +65,20 @@ pub(super) async fn uploads(from: &SqlitePool, page: &Page<UploadId>) -> Read<Li
 }
 
 /// See [`super::super::Catalog::images`].
-pub(super) async fn images(from: &SqlitePool, page: &Page<ImageId>) -> Read<Listed<(ImageView, JobView), ImageId>> {
+pub(super) async fn images(from: &SqlitePool, page: &Page<ImageId>) -> Read<Listed<(ImageView, Vec<JobView>), ImageId>> {
     let mut moment = from.begin().await?;
     let range = Range { owner: &page.owner, before: page.before.map(ImageId::uuid), state: None };
     let walked = range.walk(&mut moment, WALK_IMAGES, page.limit, |_| Ok(())).await?;
-    let mut items = range.jobs(&mut moment, IMAGES, walked.last).await?;
+    let mut jobs = range.jobs(&mut moment, IMAGES, walked.last).await?;
     // Stable: the first job of an image is the one it came with.
-    items.sort_by_key(|(image, _)| std::cmp::Reverse(image.id));
-    items.dedup_by_key(|(image, _)| image.id);
+    jobs.sort_by_key(|(image, _)| std::cmp::Reverse(image.id));
+    let mut items: Vec<(ImageView, Vec<JobView>)> = Vec::new();
+    for (image, job) in jobs {
+        match items.last_mut().filter(|(last, _)| last.id == image.id) {
+            Some((_, work)) => work.push(job),
+            None => items.push((image, vec![job])),
+        }
+    }
     Ok(Listed { items, next: walked.next.map(ImageId::from_uuid) })
 }
 

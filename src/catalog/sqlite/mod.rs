@@ -4,10 +4,12 @@
 //! are one statement each. What was answered survives the loss of power (write-ahead log, `synchronous = FULL`).
 
 mod accept;
+mod add;
 mod blobs;
 mod columns;
 mod erase;
 mod lists;
+mod steer;
 mod totals;
 mod views;
 mod work;
@@ -29,8 +31,8 @@ use sqlx::{
 };
 
 use super::{
-    Accepted, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobDone, JobFinished, JobView, Lease, Listed, LiveBlob,
-    NewUpload, Page, Release, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
+    Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobAdded, JobDone, JobFinished, JobView, Lease,
+    Listed, LiveBlob, NewJob, NewUpload, Page, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -49,6 +51,8 @@ const APPLIED: &str = "_sqlx_migrations";
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "rows", include_str!("../migrations/sqlite/0001_rows.sql")),
     (2, "lists_deletion", include_str!("../migrations/sqlite/0002_lists_deletion.sql")),
+    (3, "facts", include_str!("../migrations/sqlite/0003_facts.sql")),
+    (4, "frames", include_str!("../migrations/sqlite/0004_frames.sql")),
 ];
 
 /// Why a catalog cannot be opened.
@@ -230,7 +234,7 @@ impl Catalog for SqliteCatalog {
         self.writer.run(move |session| Box::pin(async move { work::finish_job(session, lease, &done).await })).await
     }
 
-    async fn release_job(&self, lease: Lease, release: Release) -> Result<(), CatalogError> {
+    async fn release_job(&self, lease: Lease, release: Release) -> Result<Option<JobFinished>, CatalogError> {
         self.writer.run(move |session| Box::pin(async move { work::release_job(session, lease, &release).await })).await
     }
 
@@ -240,6 +244,18 @@ impl Catalog for SqliteCatalog {
 
     async fn expire_leases(&self, now: Timestamp, max_crashes: u32) -> Result<Voided, CatalogError> {
         self.writer.run(move |session| Box::pin(work::void_leases(session, Some(now), now, max_crashes))).await
+    }
+
+    async fn cancel_job(&self, id: JobId, at: Timestamp) -> Result<Cancellation, CatalogError> {
+        self.writer.run(move |session| Box::pin(steer::cancel_job(session, id, at))).await
+    }
+
+    async fn retry_job(&self, id: JobId, at: Timestamp) -> Result<Retried, CatalogError> {
+        self.writer.run(move |session| Box::pin(steer::retry_job(session, id, at))).await
+    }
+
+    async fn add_job(&self, image: ImageId, job: NewJob, at: Timestamp) -> Result<JobAdded, CatalogError> {
+        self.writer.run(move |session| Box::pin(async move { add::add_job(session, image, &job, at).await })).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, CatalogError> {
@@ -256,6 +272,10 @@ impl Catalog for SqliteCatalog {
 
     async fn image(&self, id: ImageId) -> Result<Option<ImageView>, CatalogError> {
         views::image(&self.readers, id).await
+    }
+
+    async fn facts(&self, of: &[BlobId]) -> Result<Vec<(BlobId, String)>, CatalogError> {
+        views::facts(&self.readers, of).await
     }
 
     async fn variant(&self, image: ImageId, name: &VariantName) -> Result<Option<VariantView>, CatalogError> {
@@ -275,7 +295,7 @@ impl Catalog for SqliteCatalog {
         lists::uploads(&self.readers, &page).await
     }
 
-    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, JobView), ImageId>, CatalogError> {
+    async fn images(&self, page: Page<ImageId>) -> Result<Listed<(ImageView, Vec<JobView>), ImageId>, CatalogError> {
         let _turn = self.list_turn().await?;
         lists::images(&self.readers, &page).await
     }

@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     clock::{IdSource as _, RandomIds},
     domain::{LeaseToken, Priority, TaskId},
+    order::{Client, Order},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -363,7 +364,7 @@ async fn a_newer_catalog_is_refused_and_left_alone() {
     raw.close().await.expect("closes");
     let before = std::fs::read(folder.path()).expect("reads");
     let refused = SqliteCatalog::open(&folder.path()).await.expect_err("is refused");
-    assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 2)"), "{}", chain(&refused));
+    assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 4)"), "{}", chain(&refused));
     assert_eq!(std::fs::read(folder.path()).expect("reads"), before);
 }
 
@@ -471,4 +472,37 @@ async fn any_garbage_at_the_end_of_the_log_costs_the_last_commit_at_most() {
     }
     assert_eq!(cases, 52);
     assert!(lost >= 26, "noise and cuts tear the last commit: {lost} of {cases}");
+}
+
+#[tokio::test]
+async fn one_clients_thousand_jobs_do_not_hold_up_another_and_low_is_served() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    let order = Order::new(2);
+    let rank = |client: &str, priority, now| order.rank(&Client::Owner(client.into()), priority, Duration::from_millis(50), now);
+    let at = |ms| NOW.after(Duration::from_millis(ms));
+    let low = upload(rank("c", Priority::Low, NOW));
+    catalog.accept_upload(low.clone()).await.expect("accepts");
+    for n in 0..1000 {
+        catalog.accept_upload(upload(rank("a", Priority::Normal, at(n / 10)))).await.expect("accepts");
+    }
+    let other = upload(rank("b", Priority::Normal, at(120)));
+    catalog.accept_upload(other.clone()).await.expect("accepts");
+    let jobs = |claimed: Claimed| claimed.jobs.into_iter().map(|job| job.lease.job).collect::<Vec<_>>();
+    // Each of the thousand has room for 100 ms, so that two of them are due when the other comes.
+    for _ in 0..2 {
+        assert!(!jobs(catalog.claim_jobs(claim()).await.expect("claims")).contains(&other.images[0].job.id));
+    }
+    let next = jobs(catalog.claim_jobs(claim()).await.expect("claims"));
+    assert_eq!(next, [other.images[0].job.id], "it is before what is left of the thousand");
+    // A quarter of an hour later, whatever came since, and however urgent.
+    for n in 0..50 {
+        let late = upload(rank("d", Priority::High, at(15 * 60_000 + 1 + n)));
+        catalog.accept_upload(late).await.expect("accepts");
+    }
+    let mut before = 0;
+    while !jobs(catalog.claim_jobs(claim()).await.expect("claims")).contains(&low.images[0].job.id) {
+        before += 1;
+    }
+    assert_eq!(before, 998, "what was left of the thousand, and none of those that came later");
 }

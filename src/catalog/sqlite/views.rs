@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{
-    Row as _, Sqlite, SqliteConnection, SqliteExecutor,
+    QueryBuilder, Row as _, Sqlite, SqliteConnection, SqliteExecutor, SqlitePool,
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -17,6 +17,9 @@ use super::{
     columns::{Columns, Read, id, nonsense},
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Refusal, TaskId, TaskState, Timestamp, UploadId, UploadState, VariantName};
+
+/// Most blobs asked for in one statement.
+const BLOBS: usize = 500;
 
 /// One row per task, with all that stands above it.
 macro_rules! tasks_of {
@@ -33,7 +36,7 @@ macro_rules! tasks_of {
              t.transform_ns AS t_transform_ns, t.encode_ns AS t_encode_ns, t.store_ns AS t_store_ns, \
              t.failure_code AS t_failure_code, t.failure_detail AS t_failure_detail, \
              v.result AS v_result, v.format AS v_format, v.quality AS v_quality, v.width_px AS v_width_px, v.height_px AS v_height_px, \
-             r.sha256 AS r_sha256, r.bytes AS r_bytes \
+             v.frames AS v_frames, r.sha256 AS r_sha256, r.bytes AS r_bytes \
              FROM jobs j JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob \
              JOIN tasks t ON t.job = j.id \
              LEFT JOIN variants v ON t.state = 'completed' AND v.blob = i.blob AND v.spec_digest = t.spec_digest \
@@ -99,6 +102,24 @@ pub(super) async fn image(from: impl SqliteExecutor<'_>, of: ImageId) -> Read<Op
     row.map(|row| image_from(Columns(&row))).transpose()
 }
 
+/// What is known of the images in these blobs.
+pub(super) async fn facts(from: &SqlitePool, of: &[BlobId]) -> Read<Vec<(BlobId, String)>> {
+    let mut known = Vec::with_capacity(of.len());
+    for part in of.chunks(BLOBS) {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT blob, facts FROM facts WHERE blob IN (");
+        let mut blobs = sql.separated(", ");
+        for blob in part {
+            blobs.push_bind(id(blob.uuid()));
+        }
+        sql.push(")");
+        for row in sql.build().fetch_all(from).await? {
+            let row = Columns(&row);
+            known.push((BlobId::from_uuid(row.uuid("blob")?), row.plain("facts")?));
+        }
+    }
+    Ok(known)
+}
+
 /// A named variant of an image, with its job.
 pub(super) async fn variant(from: impl SqliteExecutor<'_>, of: ImageId, name: &VariantName) -> Read<Option<VariantView>> {
     let query = sqlx::query(tasks_of!("j.id = (SELECT job FROM tasks WHERE image = ? AND name = ?)"));
@@ -137,8 +158,8 @@ pub(super) type Asked<'q> = Query<'q, Sqlite, SqliteArguments>;
 
 /// A job whose rows are coming in.
 struct Gathered {
-    /// Its place among the jobs of its upload: image, time, id.
-    place: (i64, i64, JobId),
+    /// Its place among the jobs of its upload: image, then id, which carries the time it was made.
+    place: (i64, JobId),
     image: ImageView,
     job: JobView,
     tasks: Vec<(i64, TaskView)>,
@@ -156,7 +177,7 @@ pub(super) async fn jobs_of<'e>(from: impl SqliteExecutor<'e>, query: Asked<'e>)
         let at = match known.get(&of) {
             Some(at) => *at,
             None => {
-                let place = (row.plain("i_position")?, row.plain("j_queued_at")?, of);
+                let place = (row.plain("i_position")?, of);
                 gathered.push(Gathered { place, image: image_from(row)?, job: job_from(row, of)?, tasks: Vec::new() });
                 known.insert(of, gathered.len() - 1);
                 gathered.len() - 1
@@ -255,6 +276,7 @@ pub(super) fn stored_from(row: Columns<'_>) -> Read<StoredVariant> {
         height_px: row.number("v_height_px")?,
         format: row.plain("v_format")?,
         quality: row.maybe_number("v_quality")?,
+        frames: row.number("v_frames")?,
     })
 }
 

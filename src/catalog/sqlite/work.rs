@@ -1,7 +1,7 @@
 //! Jobs under lease: claim, renew, finish, give back, and what happens when a worker dies.
 //!
 //! The invariant: nothing is written for a job unless it is running under the very token the caller holds, but by
-//! `void_leases` and `expire_leases`, which take the hold away.
+//! `void_leases`, `expire_leases`, a cancellation and a deletion, which take the hold away.
 
 use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
@@ -11,18 +11,19 @@ use super::{
         Voided,
     },
     columns::{Columns, Read, id, nanos, nonsense, size},
-    erase,
-    views::task_state,
+    erase, views,
     writer::Session,
 };
-use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId};
+use crate::domain::{
+    BlobId, ImageId, JobId, JobState, LeaseToken, TaskCode, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState,
+};
 
 /// The first due jobs in order, a row per task that has not ended; one row without a task for a job whose tasks had all
 /// ended when its worker died before it could say so. The inner query walks `jobs_queued_rank`; the few rows
 /// it yields are put in order by the caller, as a join promises none.
 pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
      j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.suspect AS suspect, j.queued_at AS queued_at, \
-     i.blob AS blob, b.bytes AS bytes, b.sha256 AS sha256, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
+     i.blob AS blob, b.bytes AS bytes, b.sha256 AS sha256, EXISTS (SELECT 1 FROM facts f WHERE f.blob = i.blob) AS has_facts, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
      FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, suspect, queued_at FROM jobs \
      WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
      JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob LEFT JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
@@ -98,6 +99,7 @@ fn claimed_job(row: Columns<'_>, lease: Lease) -> Read<ClaimedJob> {
         max_attempts: row.number("max_attempts")?,
         crashes: row.number("crashes")?,
         suspect: row.plain("suspect")?,
+        has_facts: row.plain("has_facts")?,
         queued_at: row.time("queued_at")?,
         tasks: Vec::new(),
     })
@@ -131,6 +133,14 @@ fn held(row: Option<&SqliteRow>, lease: Lease) -> Read<Columns<'_>> {
 
 /// See [`super::super::Catalog::finish_task`].
 pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
+    let mut finished = end_task(session, lease, done).await?;
+    if let Some(job) = &done.job {
+        finished.job = Some(finish_job(session, lease, job).await?);
+    }
+    Ok(finished)
+}
+
+async fn end_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
     let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
     let row = sqlx::query(
         "SELECT j.lease_token AS lease_token, t.position AS position, t.state AS state, i.blob AS blob, \
@@ -174,14 +184,16 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     let kept = same.filter(|same| surplus.is_some() && Some(*same) == twin);
     if !is_pending {
         // Told twice: the first time counts. Bytes that nothing points to are not needed.
-        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept, dead });
+        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept, dead, job: None });
     }
 
     let mut sql = QueryBuilder::<Sqlite>::new("");
     if let (Ok(stored), None) = (&done.outcome, existing) {
         insert_result(&mut sql, stored, same);
         let (blob, digest): (Vec<u8>, Vec<u8>) = (row.plain("blob")?, row.plain("spec_digest")?);
-        sql.push("INSERT INTO variants (blob, spec_digest, pipeline_version, result, format, quality, width_px, height_px) VALUES (");
+        sql.push(
+            "INSERT INTO variants (blob, spec_digest, pipeline_version, result, format, quality, width_px, height_px, frames) VALUES (",
+        );
         let mut values = sql.separated(", ");
         values
             .push_bind(blob)
@@ -191,7 +203,8 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
             .push_bind(stored.format.clone())
             .push_bind(stored.quality.map(i64::from))
             .push_bind(i64::from(stored.width_px))
-            .push_bind(i64::from(stored.height_px));
+            .push_bind(i64::from(stored.height_px))
+            .push_bind(i64::from(stored.frames));
         sql.push("); ");
     }
     let failure = done.outcome.as_ref().err();
@@ -212,7 +225,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
         let worked = done.timing.transform + done.timing.encode + done.timing.store;
         session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
     }
-    Ok(TaskFinished { surplus, kept, dead })
+    Ok(TaskFinished { surplus, kept, dead, job: None })
 }
 
 /// The blob of a result: a new row, or one reference more to the one that holds the same bytes.
@@ -255,7 +268,7 @@ pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDo
     held(rows.first(), lease)?;
     let mut tasks = Vec::with_capacity(rows.len());
     for row in &rows {
-        tasks.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
+        tasks.push(views::task_state(Columns(row).plain("state")?, JobState::Running)?);
     }
     let state = JobState::of_tasks(tasks);
     if !state.is_final() {
@@ -278,12 +291,21 @@ pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDo
     .bind(id(lease.job.uuid()))
     .execute(&mut session.conn)
     .await?;
+    if let Some(facts) = &done.facts {
+        sqlx::query(
+            "INSERT OR IGNORE INTO facts (blob, facts) SELECT i.blob, ?1 FROM jobs j JOIN images i ON i.id = j.image WHERE j.id = ?2",
+        )
+        .bind(facts.as_str())
+        .bind(id(lease.job.uuid()))
+        .execute(&mut session.conn)
+        .await?;
+    }
     session.delta.running_jobs -= 1;
-    Ok(JobFinished { job: state })
+    ended(session, lease.job, state).await
 }
 
 /// See [`super::super::Catalog::release_job`].
-pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &Release) -> Result<(), CatalogError> {
+pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &Release) -> Result<Option<JobFinished>, CatalogError> {
     let row = sqlx::query("SELECT lease_token, attempt, max_attempts, crashes FROM jobs WHERE id = ? AND state = 'running'")
         .bind(id(lease.job.uuid()))
         .fetch_optional(&mut session.conn)
@@ -293,7 +315,7 @@ pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &R
     if let Some(failure) = failure
         && row.number::<u32>("attempt")? >= row.number::<u32>("max_attempts")?
     {
-        return fail_job(session, lease.job, release.at, failure, row.number("crashes")?).await;
+        return fail_job(session, lease.job, release.at, failure, row.number("crashes")?).await.map(Some);
     }
     sqlx::query(
         "UPDATE jobs SET state = 'queued', suspect = 0, attempt = max(0, attempt - ?), due_at = ?, lease_owner = NULL, lease_token = NULL, \
@@ -308,7 +330,7 @@ pub(super) async fn release_job(session: &mut Session, lease: Lease, release: &R
     .await?;
     session.delta.running_jobs -= 1;
     session.delta.queued_jobs += 1;
-    Ok(())
+    Ok(None)
 }
 
 /// Requeues the running jobs whose lease ended before `ended_before` (all, when absent) as suspects. The one that was all
@@ -356,12 +378,41 @@ pub(super) async fn void_leases(
 }
 
 /// Ends a running job and all its unfinished tasks for good. What it had completed stays completed.
-async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &TaskFailure, crashes: u32) -> Result<(), CatalogError> {
-    let ended = ended_by(failure);
+async fn fail_job(
+    session: &mut Session,
+    job: JobId,
+    at: Timestamp,
+    failure: &TaskFailure,
+    crashes: u32,
+) -> Result<JobFinished, CatalogError> {
+    end_unfinished(session, job, JobState::Running, at, failure, crashes).await
+}
+
+/// A job that is in this state now, and what its upload is by that.
+pub(super) async fn ended(session: &mut Session, job: JobId, state: JobState) -> Result<JobFinished, CatalogError> {
+    // Which states there are is all that counts, however many jobs.
+    let rows = sqlx::query("SELECT DISTINCT state FROM jobs WHERE upload = (SELECT upload FROM jobs WHERE id = ?)")
+        .bind(id(job.uuid()))
+        .fetch_all(&mut session.conn)
+        .await?;
+    let states = rows.iter().map(|row| Columns(row).word("state")).collect::<Read<Vec<JobState>>>()?;
+    Ok(JobFinished { job: state, upload: UploadState::of_jobs(states) })
+}
+
+/// Ends a job that is queued or running, and all its unfinished tasks; returns what it is then. What had ended stays as it is.
+pub(super) async fn end_unfinished(
+    session: &mut Session,
+    job: JobId,
+    was: JobState,
+    at: Timestamp,
+    failure: &TaskFailure,
+    crashes: u32,
+) -> Result<JobFinished, CatalogError> {
+    let task_state = ended_by(failure);
     let tasks = sqlx::query(
         "UPDATE tasks SET state = ?, finished_at = ?, failure_code = ?, failure_detail = ? WHERE job = ? AND state = 'pending'",
     )
-    .bind(ended.as_str())
+    .bind(task_state.as_str())
     .bind(at.as_millis())
     .bind(failure.code.as_str())
     .bind(failure.detail.as_str())
@@ -372,21 +423,28 @@ async fn fail_job(session: &mut Session, job: JobId, at: Timestamp, failure: &Ta
     let rows = sqlx::query("SELECT DISTINCT state FROM tasks WHERE job = ?").bind(id(job.uuid())).fetch_all(&mut session.conn).await?;
     let mut states = Vec::with_capacity(rows.len());
     for row in &rows {
-        states.push(task_state(Columns(row).plain("state")?, JobState::Running)?);
+        states.push(views::task_state(Columns(row).plain("state")?, JobState::Running)?);
     }
+    let state = JobState::of_tasks(states);
+    // Where nothing was left to end there is nothing to say.
+    let failure = Some(failure).filter(|_| tasks > 0);
     sqlx::query(
-        "UPDATE jobs SET state = ?, suspect = 0, finished_at = ?, crashes = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
-         failure_code = ?, failure_detail = ? WHERE id = ?",
+        "UPDATE jobs SET state = ?, suspect = 0, finished_at = ?, crashes = ?, due_at = NULL, lease_owner = NULL, lease_token = NULL, \
+         lease_until = NULL, failure_code = ?, failure_detail = ? WHERE id = ?",
     )
-    .bind(JobState::of_tasks(states).as_str())
+    .bind(state.as_str())
     .bind(at.as_millis())
     .bind(i64::from(crashes))
-    .bind(failure.code.as_str())
-    .bind(failure.detail.as_str())
+    .bind(failure.map(|f| f.code.as_str()))
+    .bind(failure.map(|f| f.detail.as_str()))
     .bind(id(job.uuid()))
     .execute(&mut session.conn)
     .await?;
-    count_ended(session, ended, i64::try_from(tasks).unwrap_or(0));
-    session.delta.running_jobs -= 1;
-    Ok(())
+    count_ended(session, task_state, i64::try_from(tasks).unwrap_or(0));
+    match was {
+        JobState::Queued => session.delta.queued_jobs -= 1,
+        JobState::Running => session.delta.running_jobs -= 1,
+        JobState::Completed | JobState::Partial | JobState::Failed | JobState::Cancelled => {}
+    }
+    ended(session, job, state).await
 }

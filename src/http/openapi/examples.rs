@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{Code, Refusal, TaskCode, TaskFailure},
+    facts::{Exif, Facts, Swatch},
     http::{
         problem::Problem,
         view::{self, JobStatus, Priority, Rejected, TaskStatus, UploadStatus},
@@ -37,6 +38,7 @@ fn task(done: bool) -> view::Task {
             height: 320,
             format: "webp".into(),
             quality: Some(80),
+            frames: 1,
             etag: format!("\"{}\"", &SHA256[..32]),
         }),
         url,
@@ -47,6 +49,33 @@ fn task(done: bool) -> view::Task {
 
 fn timing() -> view::JobTiming {
     view::JobTiming { queue_ms: 3.1, read_ms: 0.8, decode_ms: 21.0, cpu_ms: 31.5, total_ms: 34.4 }
+}
+
+pub(super) fn explained() -> Value {
+    value(&view::Explained {
+        variants: vec![view::ExplainedVariant {
+            name: "thumb".into(),
+            options: "resize:fit:320:320/format:jpg".into(),
+            canonical: "rs:fit:320:320/f:jpg".into(),
+            result: Some(view::ExplainedResult { width: 320, height: 240, format: Some("jpeg".into()) }),
+        }],
+        plan: Some(view::ExplainedPlan {
+            image: IMAGE.into(),
+            memory_bytes: 4_927_112,
+            stages: vec![
+                view::ExplainedStage {
+                    what: "decode jpeg 4032x3024 at 1/8 to 504x378 ycc".into(),
+                    rough_ms: Some(10.9),
+                    held_bytes: Some(4_927_112),
+                },
+                view::ExplainedStage {
+                    what: "variant 0: encode picture 0 jpeg 320x240 quality 80".into(),
+                    rough_ms: Some(0.2),
+                    held_bytes: Some(4_400_000),
+                },
+            ],
+        }),
+    })
 }
 
 fn upload_image(done: bool) -> view::UploadImage {
@@ -74,6 +103,7 @@ pub(super) fn upload(done: bool) -> Value {
         id: UPLOAD.into(),
         status: UploadStatus(if done { "completed" } else { "processing" }),
         url: format!("{BASE}/v1/uploads/{UPLOAD}"),
+        events_url: format!("{BASE}/v1/uploads/{UPLOAD}/events"),
         received_at: "2026-11-20T08:41:43.004Z".into(),
         images: vec![upload_image(done)],
         rejected: vec![Rejected { filename: Some("x.exe".into()), problem: Problem::from(refusal).members() }],
@@ -82,7 +112,45 @@ pub(super) fn upload(done: bool) -> Value {
 }
 
 pub(super) fn image() -> Value {
-    value(&view::Image { image: upload_image(true), upload: UPLOAD.into(), received_at: "2026-11-20T08:41:43.004Z".into() })
+    value(&view::Image {
+        image: upload_image(true),
+        upload: UPLOAD.into(),
+        received_at: "2026-11-20T08:41:43.004Z".into(),
+        facts: Some(facts()),
+    })
+}
+
+fn facts() -> Facts {
+    let swatch = |colour: &str, share| Swatch { colour: colour.into(), share };
+    Facts {
+        bits: 8,
+        channels: 3,
+        alpha: false,
+        icc: true,
+        profile: Some("Display P3".into()),
+        frames: Some(1),
+        blurhash: "LEHV6nWB2yk8pyo0adR*.7kCMdnj".into(),
+        thumbhash: "3OcRJYB4d3h/iIeHeEh3eIhw+j2w".into(),
+        dominant: Some("#a3b1c2".into()),
+        palette: vec![swatch("#a3b1c2", 0.612), swatch("#4a3f35", 0.241)],
+        exif: Some(Exif {
+            make: Some("Acme".into()),
+            model: Some("A-1".into()),
+            lens: None,
+            taken_at: Some("2026-05-04T12:31:07+02:00".into()),
+            exposure_time_s: Some(0.004),
+            f_number: Some(2.8),
+            iso: Some(400),
+            focal_length_mm: Some(35.0),
+            software: None,
+            artist: None,
+            copyright: None,
+        }),
+    }
+}
+
+pub(super) fn variants() -> Value {
+    value(&view::Variants { image: IMAGE.into(), upload: UPLOAD.into(), job: Some(JOB.into()), variants: vec![task(false)] })
 }
 
 /// A job that waits, or is done.
@@ -185,6 +253,7 @@ fn refusal(code: Code) -> Refusal {
         Code::TooSlow => ("no data came for too long", None),
         Code::IdempotencyConflict => ("this Idempotency-Key was used with other files or options", None),
         Code::VariantExists => ("variant thumb exists with other options", None),
+        Code::NothingToRetry => ("the job is completed and none of its tasks failed; failed tasks can be retried", None),
         Code::PreconditionFailed => ("the stored file has another tag", None),
         Code::TooLarge => ("file has 268435457 bytes, limit is 268435456", Some((268_435_456, 268_435_457))),
         Code::TooManyFiles => ("more than 100 files in one request", Some((100, 101))),

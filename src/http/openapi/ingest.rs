@@ -10,12 +10,12 @@ use utoipa::openapi::{
 
 use crate::{
     domain::{Code, TaskCode},
-    http::view::{PlainUpload, Upload},
+    http::view::{PlainUpload, Upload, Variants},
 };
 
 use super::{
     examples,
-    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, binary, bytes, json, parameter, string},
+    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, binary, bytes, id, json, parameter, string},
     options,
 };
 
@@ -53,6 +53,7 @@ pub(super) fn operations() -> Vec<Op> {
     vec![
         upload(),
         upload_named(),
+        more_variants(),
         process(),
         plain("/upload-image/", "uploadImagePlain"),
         plain("/upload-image", "uploadImagePlainNoSlash"),
@@ -87,6 +88,40 @@ fn stored(op: Op) -> Op {
         .problems(STORING)
 }
 
+fn more_variants() -> Op {
+    let about = "A job of its own makes them, from the stored original. A name is written once: with the options it has it is no news, with others it is \
+                 409 `variant_exists`, and nothing of the request is done. What exists already, for this image or another of the same bytes, is not made again.";
+    let variants = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .min_properties(Some(1))
+        .max_properties(Some(32))
+        .property_names(Some(string(None, Some("^[a-z0-9_-]{1,64}$"))))
+        .additional_properties(Some(string(None, None)))
+        .description(Some("Options by name, 32 at most."));
+    let priority = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["high", "normal", "low"]));
+    let asked =
+        ObjectBuilder::new().schema_type(Type::Object).property("variants", variants).required("variants").property("priority", priority);
+    let example = json!({ "variants": { "thumb": "rs:fill:320:320/f:webp" }, "priority": "low" });
+    let content = ContentBuilder::new().schema(Some(asked)).example(Some(example)).build();
+    let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build();
+    // The pattern's name is that of the PUT on the path above.
+    Op::new(HttpMethod::Post, "/v1/images/{name}/variants", "addVariants", TAG, "More variants of a stored image", about)
+        .param(id("name", "image"))
+        .body(body)
+        .answer(202, "Recorded; work goes on.", json::<Variants>(examples::variants()), &[LOCATION, CACHE_NEVER])
+        .problems(&[Code::BadOption, Code::BadRequest, Code::Forbidden, Code::NotFound, Code::Gone, Code::TooSlow, Code::VariantExists])
+        .problems(&[Code::TooLarge, Code::UnsupportedMediaType, Code::UnsupportedFormat, Code::TooManyPixels, Code::TooManyFrames])
+        .problems(&[
+            Code::MalformedImage,
+            Code::TooCostly,
+            Code::Internal,
+            Code::QueueFull,
+            Code::ShuttingDown,
+            Code::DiskFull,
+            Code::Storage,
+        ])
+}
+
 fn process() -> Op {
     let about =
         "One file in, one variant out, nothing is stored. It waits for a core in a bounded line. `Server-Timing` says where the time went.";
@@ -97,7 +132,12 @@ fn process() -> Op {
         .params([repr_digest()])
         .params(options::query())
         .body(body(options::form(true)))
-        .answer(200, "The variant.", bytes(&["image/jpeg", "image/png", "image/webp"]), &[timing, name, CACHE_NEVER])
+        .answer(
+            200,
+            "The variant.",
+            bytes(&["image/jpeg", "image/png", "image/webp", "image/avif", "image/gif"]),
+            &[timing, name, CACHE_NEVER],
+        )
         .problems(ANY_BODY)
         .problems(FORMS)
         .task_problems(422, IMAGE_FAULTS)

@@ -119,6 +119,9 @@ fn document() -> OpenApi {
             of::<view::UploadList>(),
             of::<view::ImageList>(),
             of::<view::JobList>(),
+            of::<view::Event>(),
+            of::<view::Variants>(),
+            of::<view::Explained>(),
             of::<view::Stats>(),
             of::<view::Health>(),
             of::<view::Readiness>(),
@@ -160,7 +163,7 @@ fn tag(name: &str, what: &str) -> Tag {
 
 const TAGS: &[(&str, &str)] = &[
     ("ingest", "Images in: streamed, made durable, answered with 202 before any pixel is worked on."),
-    ("follow", "What became of them: poll, or wait with `?wait=S`."),
+    ("follow", "What became of them: poll, wait with `?wait=S`, or listen to events; cancel and retry."),
     ("deliver", "Originals and variants out: strong tags, single ranges, cached for good."),
     ("operate", "Health, figures, presets."),
     ("pages", "For people."),

@@ -18,7 +18,8 @@ use super::operation::{Shape, binary, parameter, string};
 pub(super) fn grammar() -> String {
     let mut text = String::from(
         "Options follow imgproxy's grammar: `name:argument:argument/name:argument`, long or short names, in any order. The order of work is \
-         fixed: orient, crop, resize, colour, filters, background, encode. An argument left empty keeps its default. In a query or a form each \
+         fixed: orient, trim, crop, resize, filters, border and padding, background, watermarks, encode; `/-/` begins it again on the result, for up \
+         to eight passes. An argument left empty keeps its default. In a query or a form each \
          option may also stand alone (`w=320`); such bare options make one variant named `result`. What is unknown is refused with the \
          nearest name, what is out of range with the range: nothing is ignored in silence.\n\n\
          | option | also | values | default | example | what |\n|---|---|---|---|---|---|\n",
@@ -54,12 +55,17 @@ pub(super) fn example(row: &OptionRow) -> String {
 fn argument(arg: &Arg) -> String {
     match (&arg.kind, arg.name) {
         (ArgKind::Integer { .. }, "width" | "height") | (ArgKind::Length, _) => "320".to_owned(),
+        (ArgKind::Integer { .. }, "bytes") => "50000".to_owned(),
         (ArgKind::Integer { max, .. }, _) => (max / 4).clamp(1, 80).to_string(),
         (ArgKind::Multiple { of, .. }, _) => of.to_string(),
         (ArgKind::Decimal { max, .. }, _) => if *max > 1.0 { "1.5" } else { "0.5" }.to_owned(),
         (ArgKind::Switch, _) => "1".to_owned(),
         (ArgKind::Word(words) | ArgKind::Words(words), _) => words.first().copied().unwrap_or_default().to_owned(),
-        (ArgKind::Colour, _) => "ff8800".to_owned(),
+        (ArgKind::Colour | ArgKind::Hex, _) => "ff8800".to_owned(),
+        (ArgKind::Offset, _) => "10".to_owned(),
+        (ArgKind::Name, _) => "logo".to_owned(),
+        // "Hello".
+        (ArgKind::Text, _) => "SGVsbG8".to_owned(),
         (ArgKind::Preset, _) => "thumbnail".to_owned(),
     }
 }
@@ -67,7 +73,7 @@ fn argument(arg: &Arg) -> String {
 /// Options whose schema can say all that they take: one argument. Those with more are texts with colons.
 fn schema(row: &OptionRow) -> ObjectBuilder {
     let text = || ObjectBuilder::new().schema_type(Type::String);
-    let several = || text().pattern(Some(r"^[a-z0-9.:-]*$"));
+    let several = || text().pattern(Some(r"^[A-Za-z0-9._:%=-]*$"));
     match row.args {
         [Arg { kind, .. }] => match kind {
             ArgKind::Integer { min, max, .. } => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(*min)).maximum(Some(*max)),
@@ -87,7 +93,7 @@ fn schema(row: &OptionRow) -> ObjectBuilder {
                 text().pattern(Some(format!("^(({any})(,({any}))*)?$")))
             }
             ArgKind::Colour => text().pattern(Some("^([0-9a-fA-F]{6}|[0-9a-fA-F]{3})?$")),
-            ArgKind::Length | ArgKind::Preset => several(),
+            ArgKind::Length | ArgKind::Preset | ArgKind::Hex | ArgKind::Offset | ArgKind::Name | ArgKind::Text => several(),
         },
         _ => several(),
     }

@@ -109,8 +109,7 @@ fn every_code_is_described_and_given_by_some_operation() {
         }
     }
     // Given before any operation is chosen, or by doors that are not there yet.
-    let elsewhere =
-        [Code::Unauthorized, Code::MethodNotAllowed, Code::NotAcceptable, Code::VariantExists, Code::RateLimited, Code::HeadersTooLarge];
+    let elsewhere = [Code::Unauthorized, Code::MethodNotAllowed, Code::NotAcceptable, Code::RateLimited, Code::HeadersTooLarge];
     for code in Code::ALL {
         assert!(words.contains(&json!(code.as_str())), "{code} is no word of ProblemCode");
         assert!(examples.contains_key(code.as_str()), "{code} has no example");

@@ -65,7 +65,7 @@ impl Drop for Place {
 }
 
 /// What counts as one client: an IPv4 address, or the /64 that an IPv6 subscriber gets at least.
-fn client_network(address: IpAddr) -> IpAddr {
+pub(crate) fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
         v4 => v4,

@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
-    catalog::{Accepted, Subject},
+    catalog::{Accepted, JobView, Subject},
     domain::{ImageId, UploadState},
     http::{
         App,
@@ -85,7 +85,8 @@ fn mark_replay(answer: &mut HeaderMap, replayed: bool) {
 /// Stages, commits, counts.
 async fn accept(site: &App, request: Request, raw_name: Option<&str>) -> Result<(Accepted, UploadRequest), Problem> {
     let intake = intake::take_in(site, request, raw_name).await?;
-    let wanted = form::read(&intake.fields, &site.presets, intake.idempotency_key.clone())?;
+    let mut wanted = form::read(&intake.fields, site.named(), intake.idempotency_key.clone())?;
+    wanted.client = intake.client.clone();
     // Variants may be named after the last file, so that only now both numbers are known; nothing is durable yet.
     let taken = intake.files.iter().filter(|file| matches!(file, FileOutcome::Staged(_))).count();
     form::check_tasks(taken, wanted.variants.len())?;
@@ -132,8 +133,13 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
         Some(image) => site.catalog.upload(image.upload).await?,
         None => None,
     };
-    match upload.as_ref().and_then(|upload| upload.images.iter().find(|(i, _)| i.id == id)) {
-        Some((image, job)) => Ok(Json(view::image(image, job, &base.0))),
+    let of: Vec<_> = upload.iter().flat_map(|upload| &upload.images).filter(|(image, _)| image.id == id).collect();
+    match of.first() {
+        Some((image, _)) => {
+            let work: Vec<&JobView> = of.iter().map(|(_, job)| job).collect();
+            let facts = site.catalog.facts(&[image.blob]).await?;
+            Ok(Json(view::image(image, &work, facts.first().map(|(_, facts)| facts.as_str()), &base.0)))
+        }
         None => Err(absent(&site, Subject::Image(id)).await),
     }
 }

@@ -7,13 +7,14 @@ use std::{
 
 use axum::extract::Request;
 use futures_util::TryStreamExt as _;
-use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{Code, Refusal},
-    http::{App, Place, body, client, form, peer::Peer, problem::Problem, room::DiskClaim},
+    http::{App, Place, body, client, client_network, form, peer::Peer, problem::Problem, room::DiskClaim},
     ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
+    order::Client,
 };
 
 /// Content types of a raw body, beside `image/*`; a body that declares nothing counts as this.
@@ -30,6 +31,8 @@ pub(super) struct Intake {
     pub(super) fields: Vec<(String, String)>,
     /// The client's key against sending twice.
     pub(super) idempotency_key: Option<String>,
+    /// With whom it shares the pool.
+    pub(super) client: Client,
     /// Held until the request is answered.
     _admission: Admission,
 }
@@ -56,11 +59,16 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
     let idempotency_key = idempotency_key(&head.headers)?;
     let fields = query_pairs(&head.uri)?;
     // What the query says wrongly need not wait for the body.
-    form::read(&fields, &site.presets, None)?;
+    form::read(&fields, site.named(), None)?;
     claim.declare(declared_bytes(&head.headers)).await?;
     let mut form = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
     form.fields.extend(fields);
-    Ok(Intake { files: form.files, fields: form.fields, idempotency_key, _admission: admission })
+    Ok(Intake { files: form.files, fields: form.fields, idempotency_key, client: pool_client(&head.extensions), _admission: admission })
+}
+
+/// Whose jobs a request brings, as far as fairness goes: there are no keys yet, so by address.
+pub(super) fn pool_client(extensions: &Extensions) -> Client {
+    client::client_of(extensions).map_or(Client::Local, |address| Client::Address(client_network(address)))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -81,12 +89,11 @@ fn declared_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
 }
 
-/// What can be told without the body.
-fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    if let Some(expectation) = headers.get(header::EXPECT).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        let detail = format!("expectation {expectation:?} cannot be met, only 100-continue can");
-        return Err(Problem::new(Code::ExpectationFailed, detail));
-    }
+/// Whether more work may be queued.
+///
+/// # Errors
+/// `shutting_down` or `queue_full`.
+pub(super) fn admit_work(site: &App) -> Result<(), Problem> {
     if site.is_stopping() {
         return Err(Problem::new(Code::ShuttingDown, "the service is stopping"));
     }
@@ -96,6 +103,16 @@ fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
             format!("{} jobs are waiting, limit is {}", site.queue.queued(), site.queue.max_queued_jobs()),
         ));
     }
+    Ok(())
+}
+
+/// What can be told without the body.
+fn admit_head(site: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(expectation) = headers.get(header::EXPECT).filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let detail = format!("expectation {expectation:?} cannot be met, only 100-continue can");
+        return Err(Problem::new(Code::ExpectationFailed, detail));
+    }
+    admit_work(site)?;
     let limit = site.limits.max_request_bytes;
     if let Some(bytes) = declared_bytes(headers).filter(|bytes| *bytes > limit) {
         let detail = format!("the request has {bytes} bytes, limit is {limit}");

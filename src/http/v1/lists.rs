@@ -2,6 +2,8 @@
 //!
 //! A cursor is the last id of a part, opaque to clients: it stays good when things are added or deleted.
 
+use std::collections::HashMap;
+
 use axum::{Router, extract::State, response::Response, routing::get};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, Uri, header};
@@ -9,15 +11,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    catalog::Page,
-    domain::{Code, ImageId, JobId, JobState, UploadId},
+    catalog::{ImageView, JobView, Listed, Page, UploadView},
+    domain::{BlobId, Code, ImageId, JobId, JobState, UploadId},
     http::{App, base_url::BaseUrl, problem::Problem, view},
 };
 
 use super::{intake::query_pairs, uploads::tagged_json};
 
 /// Items in a part unless the client says otherwise.
-const DEFAULT_LIMIT: u32 = 50;
+pub(super) const DEFAULT_LIMIT: u32 = 50;
 /// Most items in a part.
 const MAX_LIMIT: u32 = 200;
 
@@ -27,16 +29,25 @@ pub(super) fn routes() -> Router<App> {
 
 async fn uploads(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let asked = Asked::of(&uri, false)?;
-    let part = site.catalog.uploads(asked.page(UploadId::from_uuid)).await?;
-    let uploads = part.items.iter().map(|item| view::upload(item, &base.0)).collect();
-    let next_cursor = part.next.map(|next| cursor(next.uuid()));
-    Ok(asked.answer(&headers, &base.0, "uploads", next_cursor.clone(), &view::UploadList { uploads, next_cursor }))
+    let list = upload_list(&site.catalog.uploads(asked.page(UploadId::from_uuid)).await?, &base.0);
+    Ok(asked.answer(&headers, &base.0, "uploads", list.next_cursor.clone(), &list))
+}
+
+/// A part of the list of uploads, as it is sent.
+pub(super) fn upload_list(part: &Listed<UploadView, UploadId>, base: &str) -> view::UploadList {
+    let uploads = part.items.iter().map(|item| view::upload(item, base)).collect();
+    view::UploadList { uploads, next_cursor: part.next.map(|next| cursor(next.uuid())) }
 }
 
 async fn images(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let asked = Asked::of(&uri, false)?;
     let part = site.catalog.images(asked.page(ImageId::from_uuid)).await?;
-    let images = part.items.iter().map(|(image, job)| view::image(image, job, &base.0)).collect();
+    let blobs: Vec<BlobId> = part.items.iter().map(|(image, _)| image.blob).collect();
+    let facts: HashMap<BlobId, String> = site.catalog.facts(&blobs).await?.into_iter().collect();
+    let image = |(image, jobs): &(ImageView, Vec<JobView>)| {
+        view::image(image, &jobs.iter().collect::<Vec<_>>(), facts.get(&image.blob).map(String::as_str), &base.0)
+    };
+    let images = part.items.iter().map(image).collect();
     let next_cursor = part.next.map(|next| cursor(next.uuid()));
     Ok(asked.answer(&headers, &base.0, "images", next_cursor.clone(), &view::ImageList { images, next_cursor }))
 }

@@ -1,6 +1,8 @@
 //! The versioned endpoints: one file per group.
 
 mod erase;
+mod events;
+mod explain;
 mod images;
 mod intake;
 mod jobs;
@@ -8,6 +10,7 @@ mod lists;
 mod process;
 mod stats;
 mod uploads;
+mod variants;
 
 use axum::Router;
 
@@ -16,10 +19,13 @@ use super::App;
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(erase::routes())
+        .merge(events::routes())
+        .merge(explain::routes())
         .merge(images::routes())
         .merge(jobs::routes())
         .merge(lists::routes())
         .merge(process::routes())
         .merge(stats::routes())
         .merge(uploads::routes())
+        .merge(variants::routes())
 }

@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<App> {
 
 async fn process(State(site): State<App>, request: Request) -> Result<Response, Problem> {
     let intake = intake::take_in(&site, request, None).await?;
-    let wanted = form::read(&intake.fields, &site.presets, None)?;
+    let wanted = form::read(&intake.fields, site.named(), None)?;
     let [variant] = <[_; 1]>::try_from(wanted.variants)
         .map_err(|v| Problem::new(Code::BadOption, format!("{} variants are asked for, this endpoint makes exactly one", v.len())))?;
     let mut files = intake.files.into_iter();
@@ -33,7 +33,7 @@ async fn process(State(site): State<App>, request: Request) -> Result<Response, 
         (Some(FileOutcome::Rejected { refusal, .. }), None) => return Err(refusal.into()),
         (Some(FileOutcome::Staged(file)), None) => file,
     };
-    let plan = plan_file(&file, std::slice::from_ref(&variant.spec), &site.limits.image)?;
+    let plan = plan_file(&file, std::slice::from_ref(&variant.spec), &site.limits.image, &site.watermarks)?;
     let cost_bytes = plan.memory_bytes(file.staged.bytes);
     let filename = file.filename.clone();
     let once = site.queue.run_once(file.staged, variant.spec, cost_bytes).await.map_err(problem_of)?;

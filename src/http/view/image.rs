@@ -5,7 +5,8 @@ use utoipa::ToSchema;
 
 use crate::{
     catalog::{ImageView, JobView},
-    domain::hex,
+    domain::{JobState, hex},
+    facts::Facts,
 };
 
 use super::{
@@ -41,14 +42,15 @@ pub(crate) struct UploadImage {
     /// The original as it was sent.
     #[schema(format = "uri")]
     pub(crate) url: String,
-    /// Id of its job.
+    /// Id of the job it came with; more variants have jobs of their own.
     #[schema(format = "uuid")]
     pub(crate) job: String,
+    /// Of all its jobs together.
     pub(crate) status: JobStatus,
-    /// Times of the job; null until it has ended.
+    /// Times of the job it came with; null until it has ended.
     #[schema(required = true)]
     pub(crate) timing: Option<JobTiming>,
-    /// In the order they were asked for.
+    /// Of all its jobs, in the order they were asked for.
     pub(crate) variants: Vec<Task>,
 }
 
@@ -62,9 +64,13 @@ pub(crate) struct Image {
     pub(crate) upload: String,
     #[schema(format = "date-time")]
     pub(crate) received_at: String,
+    /// What it is; null until a job of it has ended, and where it could not be decoded.
+    #[schema(required = true)]
+    pub(crate) facts: Option<Facts>,
 }
 
-pub(super) fn upload_image(view: &ImageView, work: &JobView, base: &str) -> UploadImage {
+/// `work`: its jobs, the one it came with first.
+pub(super) fn upload_image(view: &ImageView, work: &[&JobView], base: &str) -> UploadImage {
     UploadImage {
         id: view.id.to_string(),
         filename: view.filename.clone(),
@@ -75,14 +81,30 @@ pub(super) fn upload_image(view: &ImageView, work: &JobView, base: &str) -> Uplo
         height: view.height_px,
         duplicate: view.duplicate,
         url: format!("{base}/i/{}", view.id),
-        job: work.id.to_string(),
-        status: JobStatus(work.state.as_str()),
-        timing: job_timing(work.timing.as_ref()),
-        variants: work.tasks.iter().map(|t| task(t, view.id, base)).collect(),
+        job: work.first().map(|job| job.id.to_string()).unwrap_or_default(),
+        status: JobStatus(together(work).as_str()),
+        timing: job_timing(work.first().and_then(|job| job.timing.as_ref())),
+        variants: work.iter().flat_map(|job| &job.tasks).map(|t| task(t, view.id, base)).collect(),
     }
 }
 
-/// `GET /v1/images/{id}`.
-pub(crate) fn image(view: &ImageView, work: &JobView, base: &str) -> Image {
-    Image { image: upload_image(view, work, base), upload: view.upload.to_string(), received_at: time(view.received_at) }
+/// What several jobs are as if they were one.
+fn together(work: &[&JobView]) -> JobState {
+    let is_any = |state| work.iter().any(|job| job.state == state);
+    match work {
+        [job] => job.state,
+        _ if is_any(JobState::Running) => JobState::Running,
+        _ if is_any(JobState::Queued) => JobState::Queued,
+        _ => JobState::of_tasks(work.iter().flat_map(|job| &job.tasks).map(|task| task.state)),
+    }
+}
+
+/// `GET /v1/images/{id}`; `work`: its jobs, the one it came with first.
+pub(crate) fn image(view: &ImageView, work: &[&JobView], facts: Option<&str>, base: &str) -> Image {
+    Image {
+        image: upload_image(view, work, base),
+        upload: view.upload.to_string(),
+        received_at: time(view.received_at),
+        facts: facts.and_then(Facts::from_text),
+    }
 }

@@ -94,12 +94,31 @@ pub(crate) struct TaskResult {
     pub(crate) height: u32,
     #[schema(value_type = ResultFormat)]
     pub(crate) format: String,
-    /// Null for PNG, which has none.
+    /// Null where there is none: PNG, GIF, lossless WebP.
     #[schema(required = true, minimum = 1, maximum = 100, examples(80))]
     pub(crate) quality: Option<u8>,
+    /// Frames of an animation; 1 for a still picture.
+    #[schema(minimum = 1, examples(1))]
+    pub(crate) frames: u32,
     /// The strong tag it is delivered with, quotes included.
     #[schema(pattern = "^\"[^\"]+\"$")]
     pub(crate) etag: String,
+}
+
+/// What became of a wish for more variants.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Variants {
+    /// Id of the image.
+    #[schema(format = "uuid")]
+    pub(crate) image: String,
+    /// Id of its upload, with which they are followed.
+    #[schema(format = "uuid")]
+    pub(crate) upload: String,
+    /// Id of the job that makes them; null where all had been asked for before.
+    #[schema(required = true, format = "uuid")]
+    pub(crate) job: Option<String>,
+    /// Those that were asked for, by name.
+    pub(crate) variants: Vec<Task>,
 }
 
 /// Where a job's time went, in milliseconds.
@@ -166,8 +185,13 @@ pub(crate) fn job(view: &JobView, base: &str) -> Job {
     }
 }
 
-pub(super) fn task(view: &TaskView, image: ImageId, base: &str) -> Task {
-    let url = format!("{base}/i/{image}/{}.{}", view.name, media::extension(&view.format));
+pub(crate) fn task(view: &TaskView, image: ImageId, base: &str) -> Task {
+    let mut url = format!("{base}/i/{image}/{}", view.name);
+    // Where the pixels decide, the extension is not known before the end, and a URL stays what it was.
+    if view.format != media::BY_CONTENT {
+        url += ".";
+        url += media::extension(&view.format);
+    }
     Task {
         name: view.name.as_str().to_owned(),
         status: TaskStatus(view.state.as_str()),
@@ -187,6 +211,7 @@ fn result(stored: &StoredVariant, url: &str) -> TaskResult {
         height: stored.height_px,
         format: stored.format.clone(),
         quality: stored.quality,
+        frames: stored.frames,
         etag: etag(&stored.sha256),
     }
 }
@@ -205,6 +230,6 @@ fn task_timing(t: &catalog::TaskTiming) -> TaskTiming {
     TaskTiming { transform_ms: ms(t.transform), encode_ms: ms(t.encode), store_ms: ms(t.store) }
 }
 
-fn failure(failure: &TaskFailure) -> Failure {
+pub(super) fn failure(failure: &TaskFailure) -> Failure {
     Failure { code: TaskErrorCode(failure.code.as_str()), detail: failure.detail.clone() }
 }

@@ -3,6 +3,8 @@
 //!
 //! Must not know requests or statuses: rows of the catalog go in, bodies come out.
 
+mod event;
+mod explain;
 mod image;
 mod job;
 mod lists;
@@ -16,8 +18,10 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 
+pub(crate) use event::{Event, event};
+pub(crate) use explain::{Explained, ExplainedPlan, ExplainedResult, ExplainedStage, ExplainedVariant};
 pub(crate) use image::{Image, UploadImage, image};
-pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, job};
+pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, Variants, job, task};
 pub(crate) use lists::{ImageList, JobList, UploadList};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;

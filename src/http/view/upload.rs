@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    catalog::{RejectedFile, UploadView},
+    catalog::{ImageView, JobView, RejectedFile, UploadView},
     http::problem,
 };
 
@@ -20,6 +20,9 @@ pub(crate) struct Upload {
     /// Where this is read again.
     #[schema(format = "uri")]
     pub(crate) url: String,
+    /// Where what happens to it is told as it happens (server-sent events).
+    #[schema(format = "uri")]
+    pub(crate) events_url: String,
     /// When the request was complete and durable.
     #[schema(format = "date-time")]
     pub(crate) received_at: String,
@@ -69,11 +72,18 @@ pub(crate) fn upload(view: &UploadView, base: &str) -> Upload {
         id: view.id.to_string(),
         status: UploadStatus(view.state.as_str()),
         url: format!("{base}/v1/uploads/{}", view.id),
+        events_url: format!("{base}/v1/uploads/{}/events", view.id),
         received_at: time(view.received_at),
-        images: view.images.iter().map(|(image, job)| upload_image(image, job, base)).collect(),
+        images: view.images.chunk_by(|(a, _), (b, _)| a.id == b.id).map(|of| image_of(of, base)).collect(),
         rejected: rejected(&view.rejected),
         metadata: view.metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect(),
     }
+}
+
+/// An image from its jobs, of which there is one at least.
+fn image_of(jobs: &[(ImageView, JobView)], base: &str) -> UploadImage {
+    let work: Vec<&JobView> = jobs.iter().map(|(_, job)| job).collect();
+    upload_image(&jobs[0].0, &work, base)
 }
 
 /// The refused files of a request.

@@ -48,7 +48,7 @@ word!(
 word!(
     /// State of a job.
     JobStatus of domain::JobState::ALL.iter().map(|state| state.as_str()),
-    "`queued` (also between attempts) → `running` → `completed`: every task completed · `partial`: some did · `failed`: none did · `cancelled`."
+    "`queued` (also between attempts) → `running` → `completed`: every task completed · `partial`: some did · `failed`: none did · `cancelled`. A retry queues a `partial` or `failed` one again."
 );
 
 word!(
@@ -77,12 +77,12 @@ word!(
 
 word!(
     /// A format that is read.
-    SourceFormat of ["jpeg", "png", "webp", "gif"],
+    SourceFormat of image_pipeline::Format::ALL.iter().map(|format| format.as_str()),
     "What the bytes are, told by the bytes: never by name or declared type."
 );
 
 word!(
     /// A format that is written.
-    ResultFormat of ["jpeg", "png", "webp"],
+    ResultFormat of ["jpeg", "png", "webp", "avif", "gif"],
     "Format of a variant."
 );

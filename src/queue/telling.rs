@@ -1,0 +1,56 @@
+//! What is told to those who follow events, each after the commit that made it true.
+//!
+//! Invariant: the end of an upload is told with that of its last job, which the catalog names; so it is told once.
+
+use tracing::warn;
+
+use super::{Accepted, Event, Inner, JobFinished, JobId, JobState, OfJob, UploadState, What};
+use crate::{
+    catalog::ClaimedJob,
+    domain::{TaskFailure, UploadId},
+    telemetry::error_chain,
+};
+
+impl Inner {
+    pub(super) fn tell(&self, upload: UploadId, what: What) {
+        self.parts.follow.tell(Event { upload, at: self.parts.clock.now(), what });
+    }
+
+    /// A new upload; what had been made before is there at once.
+    pub(super) fn tell_received(&self, accepted: &Accepted) {
+        let upload = &accepted.upload;
+        self.tell(upload.id, What::UploadReceived(u32::try_from(upload.images.len()).unwrap_or(u32::MAX)));
+        for (image, job) in upload.images.iter().filter(|(_, job)| job.state.is_final()) {
+            self.tell(upload.id, What::JobEnded(OfJob { job: job.id, image: image.id }, job.state, None));
+        }
+        self.tell_if_final(upload.id, upload.state);
+    }
+
+    pub(super) fn tell_if_final(&self, upload: UploadId, state: UploadState) {
+        if state.is_final() {
+            self.tell(upload, What::UploadCompleted(state));
+        }
+    }
+
+    /// The end of a job that was worked on, and of its upload if that is due.
+    pub(super) fn tell_ended(&self, job: &ClaimedJob, ended: JobFinished, why: Option<TaskFailure>) {
+        self.tell(job.upload, What::JobEnded(OfJob { job: job.lease.job, image: job.image }, ended.job, why));
+        self.tell_if_final(job.upload, ended.upload);
+    }
+
+    /// Jobs that were given up as their worker died.
+    pub(super) async fn tell_of_failed(&self, jobs: &[JobId]) {
+        for job in jobs {
+            let told = async {
+                let Some(view) = self.parts.catalog.job(*job).await? else { return Ok(()) };
+                self.tell(view.upload, What::JobEnded(OfJob { job: view.id, image: view.image }, JobState::Failed, view.failure));
+                let upload = self.parts.catalog.upload(view.upload).await?;
+                upload.into_iter().for_each(|upload| self.tell_if_final(upload.id, upload.state));
+                Ok::<(), crate::catalog::CatalogError>(())
+            };
+            if let Err(error) = told.await {
+                warn!(job.id = %job, error = %error_chain(&error), "could not tell who follows it that a job was given up");
+            }
+        }
+    }
+}
