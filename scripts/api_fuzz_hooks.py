@@ -70,6 +70,9 @@ def ids_of(known):
         "/v1/uploads/{id}": {"id": known["id"]},
         "/v1/jobs/{id}": {"id": image["job"]},
         "/v1/images/{name}": {"name": image["id"]},
+        "/v1/images/{name}/variants": {"name": image["id"]},
+        "/v1/uploads/{id}/events": {"id": known["id"]},
+        "/v1/jobs/{id}/retry": {"id": image["job"]},
         "/i/{image}": {"image": image["id"]},
         "/i/{image}/{variant}": {"image": image["id"], "variant": "thumb.webp"},
     }
@@ -142,6 +145,10 @@ def make_real(case):
                 case.body.pop("preset", None)
         if "/process" in path:
             one_variant(case)
+    elif case.media_type == "application/json":
+        # Options are a grammar of their own here, too.
+        if isinstance(case.body, dict) and isinstance(case.body.get("variants"), dict):
+            case.body["variants"] = {f"v{n}": f"w:{16 + n}" for n in range(min(len(case.body["variants"]), 4))}
     elif case.method.upper() in ("POST", "PUT") and case.body is not None:
         case.body = Binary(CHANCE.choice((png, jpeg))())
         if "/process" in path:

@@ -2,7 +2,7 @@
 //! are asked for, in whatever pieces the file comes, and in however many parts it is decoded.
 //!
 //! An input is two bytes of choices and the file. Bits of the first: 0-1 scale, 2 refinement, 3-4 rows a call, 5 chroma, 6 what follows; of
-//! the second: 0-2 pixels, 3-4 memory, 5-6 work, 7 scans. Where bit 6 is set the rest is no file, but a count, as many places and
+//! the second: 0-2 pixels (and 0 corners, 1 how small chroma is), 3-4 memory, 5-6 work, 7 scans. Where bit 6 is set the rest is no file, but a count, as many places and
 //! values to damage a file with, and what that file is written from; with bit 7 a file of some 200 KB, long enough for its blocks to
 //! be looked for ahead, which whole pictures are not: so at another scale it must end where it ends at full size. Both leniencies are tried each time. Work is bounded by the
 //! limits alone, which are small: the runner's time limit shows where it is not.
@@ -11,7 +11,7 @@
 #[path = "../src/written.rs"]
 mod written;
 
-use jpeg_shrink::{Chroma, Coding, Decoder, Error, ErrorKind, Limits, Options, PushDecoder, Refinement, Scale, probe};
+use jpeg_shrink::{Chroma, Coding, Corners, Decoder, Error, ErrorKind, Limits, Options, PushDecoder, Refinement, Scale, probe};
 use libfuzzer_sys::fuzz_target;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -200,9 +200,18 @@ fuzz_target!(|input: &[u8]| {
         &file
     };
     let scale = [Scale::Eighth, Scale::Quarter, Scale::Half, Scale::Full][usize::from(choices & 3)];
-    let refinement = if choices & 4 == 0 { Refinement::Read } else { Refinement::LeaveOut };
+    let refinement = match (choices & 4, limits & 4) {
+        (0, _) => Refinement::Read,
+        (_, 0) => Refinement::LeaveOut,
+        _ => Refinement::LeaveOutLowest,
+    };
     let most_rows = [1, 3, 17, 1000][usize::from(choices >> 3 & 3)];
-    let chroma = if choices & 32 == 0 { Chroma::Large } else { Chroma::Small };
+    let chroma = match (choices & 32, limits & 2) {
+        (0, _) => Chroma::Large,
+        (_, 0) => Chroma::Small,
+        _ => Chroma::Native,
+    };
+    let corners = if limits & 1 == 0 { Corners::Read } else { Corners::LeaveOut };
     let limits = Limits {
         max_pixels: 1 << (10 + 2 * (limits & 7)),
         max_memory_bytes: (640 << 10) << (2 * (limits >> 3 & 3)),
@@ -211,7 +220,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut strict = None;
     for lenient in [false, true] {
-        let options = Options { scale, limits, refinement, chroma, lenient };
+        let options = Options { scale, limits, refinement, chroma, corners, lenient };
         let live = LIVE.load(Relaxed);
         PEAK.store(live, Relaxed);
         let output_bytes = Decoder::new(bytes, options).map_or(0, |decoder| decoder.output_bytes() + decoder.row_bytes());

@@ -1,4 +1,4 @@
-"""What `jpeg` and `jpeg-quality` share: the sides as processes that take orders in turns, the photos, the example they build.
+"""What `jpeg`, `jpeg-quality`, `variants` and `all` share: the sides as processes that take orders in turns, the photos, the example built.
 
 Every side is a process started once and waiting while it is not its turn, all on one core, so that nobody pays for a start and
 nobody works beside another.
@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parents[1]
@@ -37,9 +38,9 @@ class Side:
         return [float(answer[1]) / 1e6, *answer[2:]]
 
     def cpu_ms(self):
-        """Time its threads have had on a core so far."""
-        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e6
+        """Time its threads have had on a core so far, those that have ended included (what /proc/PID/task does not tell)."""
+        # The clock of a process: what clock_getcpuclockid(3) makes of its id on Linux.
+        return time.clock_gettime(~self.process.pid << 3 | 2) * 1e3
 
     def close(self):
         self.process.stdin.close()
@@ -48,21 +49,22 @@ class Side:
 
 def arguments(ap):
     ap.add_argument("--peers", default=REPO / "target/compare", help="where scripts/compare/install put them (default: target/compare)")
-    ap.add_argument("--ours", help="the built example jpeg_side (default: it is built, in release)")
+    ap.add_argument("--ours", help="our side, the built example (default: it is built, in release)")
     ap.add_argument("--core", type=int, default=os.cpu_count() - 1, help="the one core all run on (default: the last)")
     ap.add_argument("--json", action="store_true", help="every figure, and no table")
 
 
-def built(args):
-    """Path of our side."""
+def built(args, example="jpeg_side"):
+    """Path of our side. One that was named may be any of the examples: the others are looked for beside it."""
     if args.ours:
-        return pathlib.Path(args.ours).resolve()
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "-p", "image-pipeline", "--example", "jpeg_side"], cwd=REPO, check=True)
-    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release/examples/jpeg_side"
+        return pathlib.Path(args.ours).resolve().with_name(example)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "-p", "image-pipeline", "--example", example], cwd=REPO, check=True)
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPO / "target")) / "release/examples" / example
 
 
-def sides(args, ours, wanted):
-    """{name: Side} of ours and those wanted that are there; the others are named. From here on this process has one core, too."""
+def sides(args, ours, wanted, programs="jpeg"):
+    """{name: Side} of ours and those wanted that are there; the others are named. `programs` is how the peers' files begin. From here
+    on this process has one core, too."""
     os.sched_setaffinity(0, {args.core})
     peers = pathlib.Path(args.peers).resolve()
     python = peers / "venv/bin/python"
@@ -70,9 +72,9 @@ def sides(args, ours, wanted):
     for name in wanted:
         if name == "sharp":
             if (peers / "node_modules/sharp").is_dir():
-                found[name] = Side(name, ["node", HERE / "jpeg_sharp.mjs", peers])
+                found[name] = Side(name, ["node", HERE / f"{programs}_sharp.mjs", peers])
         elif os.access(python, os.X_OK) and subprocess.run([python, "-c", f"import {'PIL' if name == 'pillow' else name}"], stderr=subprocess.DEVNULL).returncode == 0:
-            found[name] = Side(name, [python, "-B", HERE / "jpeg_peer.py", name])
+            found[name] = Side(name, [python, "-B", HERE / f"{programs}_peer.py", name])
         if name not in found:
             say(f"LEFT OUT, not there: {name} (scripts/compare/install)")
     return found
