@@ -202,6 +202,7 @@ impl App {
             uploads_by_client: Clients::new(config.server.max_uploads_per_client),
             stopping,
             started,
+            profiler: Default::default(),
             disk: Default::default(),
             catalog_health: Default::default(),
         });

@@ -18,6 +18,7 @@ pub mod heap;
 pub mod http;
 pub mod ingest;
 pub mod order;
+pub mod profile;
 pub mod queue;
 pub mod signals;
 pub mod store;

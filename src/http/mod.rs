@@ -15,6 +15,7 @@ mod base_url;
 mod body;
 mod client;
 mod cors;
+mod debug;
 mod edge;
 mod files;
 mod form;
@@ -60,6 +61,7 @@ use crate::{
     erase::Eraser,
     follow::Follow,
     ingest::{Committer, IngestLimits},
+    profile::Profiler,
     queue::Queue,
     store::{BlobStore, StagingDir},
     telemetry::Metrics,
@@ -123,6 +125,8 @@ pub struct Site {
     pub stopping: watch::Receiver<bool>,
     /// When the service started.
     pub started: Instant,
+    /// Makes CPU profiles for operators.
+    pub profiler: Profiler,
     /// Room on the store's disk, and who has spoken for it.
     pub disk: DiskGauge,
     /// Whether the catalog answered when last asked.
@@ -166,7 +170,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// All routes over `site`.
 pub fn router(site: Arc<Site>) -> Router {
     let routes =
-        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(files::routes()).merge(v1::routes());
+        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(debug::routes()).merge(files::routes()).merge(v1::routes());
     let routes = routes
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "this path does not take this method"))

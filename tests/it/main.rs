@@ -24,6 +24,7 @@ mod multipart_cases;
 mod openapi;
 mod prefixes;
 mod process;
+mod profile;
 mod refusals;
 mod repair;
 mod results;

@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("heap", &[]),
     ("signals", &[]),
+    ("profile", &[]),
     ("facts", &[]),
     ("store", &["domain"]),
     ("catalog", &["domain", "clock"]),
@@ -32,7 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // `compute` for readiness only.
     (
         "http",
-        &["domain", "clock", "store", "catalog", "compute", "facts", "follow", "ingest", "order", "queue", "deliver", "erase", "telemetry"],
+        &["domain", "clock", "store", "catalog", "compute", "facts", "follow", "ingest", "order", "profile", "queue", "deliver", "erase", "telemetry"],
     ),
     ("config", &["http", "ingest"]),
     ("cli", &["config"]),
@@ -85,7 +86,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["src/catalog/"], "SQL lives in the catalog"),
     ("LocalStore", &["src/store/", "src/app.rs"], "only the composition root names back ends"),
     ("SqliteCatalog", &["src/catalog/", "src/app.rs"], "only the composition root names back ends"),
-    ("spawn_blocking", &["src/store/", "src/ingest/"], "blocking work is file work"),
+    ("spawn_blocking", &["src/store/", "src/ingest/", "src/profile.rs"], "blocking work is file work, or a wait for the operator"),
     ("SystemTime", &["src/clock.rs"], "time comes from the clock"),
     ("anyhow", &["src/main.rs", "src/app.rs", "src/cli.rs"], "seams have errors of their own"),
 ];
@@ -102,6 +103,8 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/app.rs",
             "src/telemetry/",
             "src/catalog/sqlite/",
+            // What the process is made of.
+            "src/profile/",
             // A socket's file, and certificates.
             "src/http/serve/listen.rs",
             "src/http/serve/tls.rs",
@@ -117,6 +120,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/cli.rs",
             "src/app.rs",
             "src/catalog/sqlite/",
+            "src/profile/",
             "src/http/serve/listen.rs",
             "src/http/serve/tls.rs",
         ],
@@ -125,7 +129,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
     ("thread::spawn", &[], "threads belong to compute, which names its own"),
     ("thread::Builder", &["src/compute.rs", "src/compute/"], "threads belong to compute"),
     ("std::env", &["src/config/", "src/cli.rs", "src/main.rs"], "the environment is configuration"),
-    ("Instant::now", &["src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
+    ("Instant::now", &["src/profile.rs", "src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
     ("image_pipeline::run", &["src/queue/"], "pixels are worked on in the pool"),
 ];
 

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use utoipa::{
     PartialSchema,
-    openapi::{ContentBuilder, path::HttpMethod},
+    openapi::{
+        ContentBuilder,
+        path::{HttpMethod, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
 };
 
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{CACHE_STATE, ETAG, HeaderDoc, Op, json, text},
+    operation::{CACHE_STATE, ETAG, HeaderDoc, Op, json, parameter, text},
 };
 
 const POLICY: HeaderDoc = ("Content-Security-Policy", "Nothing from elsewhere.", "default-src 'none'; …");
@@ -25,6 +29,8 @@ pub(super) fn operations() -> Vec<Op> {
         .schema(Some(BTreeMap::<String, String>::schema()))
         .example(Some(json!({ "default": "rs:fit:320:320", "thumbnail": "rs:fit:320:320" })))
         .build();
+    let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(60));
+    let form = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["svg", "folded"]));
     let get = |path, id, summary, about| Op::new(HttpMethod::Get, path, id, "operate", summary, about);
     let page = |path, id, summary, about| Op::new(HttpMethod::Get, path, id, "pages", summary, about);
     vec![
@@ -54,6 +60,16 @@ pub(super) fn operations() -> Vec<Op> {
             text("text/plain"),
             &[],
         ),
+        get(
+            "/debug/profile",
+            "profile",
+            "Where the CPU's time goes",
+            "Looks at all threads for some seconds; a flame graph, or folded stacks for tools. Answered on the machine itself only, and not through a proxy.",
+        )
+        .param(parameter(ParameterIn::Query, "seconds", "How long to look.", seconds, Some(10.into())))
+        .param(parameter(ParameterIn::Query, "format", "A picture, or one line a stack.", form, Some("svg".into())))
+        .answer(200, "What was seen.", [text("image/svg+xml"), text("text/plain")].concat(), &[POLICY])
+        .problems(&[Code::BadRequest, Code::BadOption, Code::Forbidden, Code::NotFound, Code::QueueFull, Code::ShuttingDown, Code::Internal]),
         page("/", "page", "The page", "Drop a picture, see what becomes of it.").answer(200, "HTML.", text("text/html"), &[POLICY]),
         page("/docs", "docs", "This description, to read", "Rendered from `/openapi.json`; works offline.")
             .answer(200, "HTML.", text("text/html"), &[POLICY, ETAG])

@@ -16,6 +16,8 @@ use axum::Router;
 
 use super::App;
 
+pub(super) use intake::query_pairs;
+
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(erase::routes())
