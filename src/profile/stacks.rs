@@ -106,10 +106,11 @@ fn load(path: &Path, code: std::ops::Range<u64>, offset: u64) -> Option<(LoadedF
     let path = if own { Path::new("/proc/self/exe") } else { path };
     let cache = object::ReadCache::new(std::fs::File::open(path).ok()?);
     let file = object::File::parse(&cache).ok()?;
-    // The segment this mapping begins in: both are cut to whole pages, which differ in size between files.
+    // The segment this mapping is of: mappings are of whole pages, so the one of data before it may reach into its first.
     let segment = file.segments().find(|segment| {
+        let is_code = matches!(segment.flags(), object::SegmentFlags::Elf { p_flags } if p_flags & object::elf::PF_X != 0);
         let (begin, size) = segment.file_range();
-        (begin & !0xfff..begin + size).contains(&offset)
+        is_code && (begin & !0xfff..begin + size).contains(&offset)
     })?;
     let base = code.start.wrapping_sub(segment.address().wrapping_sub(segment.file_range().0).wrapping_add(offset));
     let section = |name: &str| {

@@ -178,7 +178,7 @@ async fn receive(site: &App, headers: &HeaderMap, method: &Method, body: &mut Bo
 ///
 /// # Errors
 /// `bad_request` when it is no query in the form encoding.
-pub(super) fn query_pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+pub(crate) fn query_pairs(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let axum::extract::Query(pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
         .map_err(|_| Problem::new(Code::BadRequest, "the query is not name=value pairs in UTF-8"))?;
     Ok(pairs)

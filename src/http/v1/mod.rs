@@ -16,7 +16,7 @@ use axum::Router;
 
 use super::App;
 
-pub(super) use intake::query_pairs;
+pub(crate) use intake::query_pairs;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
