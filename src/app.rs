@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
+    batch::{self, Batches},
     catalog::{Catalog, sqlite::SqliteCatalog},
     clock::{Clock, FlooredIds, IdSource, SystemClock},
     compute::{self, Compute},
@@ -21,6 +22,7 @@ use crate::{
     deliver::Deliver,
     erase::{self, Eraser},
     follow::Follow,
+    further::Further,
     heap,
     http::{Bound, Clients, Edge, Listener, Pace, ServeOptions, Site, Tls, router, serve},
     ingest::{CommitOptions, Committer, News},
@@ -54,6 +56,7 @@ pub struct App {
     address: Bound,
     site: Arc<Site>,
     queue: Queue,
+    batches: Batches,
     catalog: Arc<SqliteCatalog>,
     clock: Arc<dyn Clock>,
     repair: upkeep::Repair,
@@ -149,7 +152,7 @@ impl App {
             Arc::clone(&store),
             Arc::clone(&rows),
             Arc::clone(&clock),
-            ids,
+            Arc::clone(&ids),
             doubts.clone(),
             CommitOptions {
                 limits: limits.image,
@@ -159,6 +162,21 @@ impl App {
             },
             on_news,
         );
+        let further = Further {
+            store: Arc::clone(&store),
+            compute: Arc::clone(&compute),
+            committer: committer.clone(),
+            limits: limits.image,
+            watermarks: Arc::clone(&watermarks),
+        };
+        let batches = Batches::new(batch::Parts {
+            catalog: Arc::clone(&rows),
+            queue: queue.clone(),
+            further: further.clone(),
+            follow: follow.clone(),
+            clock: Arc::clone(&clock),
+            ids,
+        });
         let deliver = Arc::new(Deliver::new(Arc::clone(&rows), Arc::clone(&store)));
         let eraser = Eraser::new(erase::Parts {
             catalog: Arc::clone(&rows),
@@ -194,6 +212,8 @@ impl App {
             store,
             committer,
             queue: queue.clone(),
+            further,
+            batches: batches.clone(),
             compute,
             follow,
             metrics,
@@ -219,7 +239,7 @@ impl App {
             grace: config.server.shutdown_grace,
         };
         let doubtful = upkeep::Doubtful { doubts, store: Arc::clone(&site.store), catalog: Arc::clone(&site.catalog) };
-        Ok(Self { listener, address, site, queue, catalog, clock, repair, doubtful, options, stop, _lock: lock })
+        Ok(Self { listener, address, site, queue, batches, catalog, clock, repair, doubtful, options, stop, _lock: lock })
     }
 
     /// Compares everything in the data folder with what the catalog says; changes nothing and needs no lock, so it may run beside the service.
@@ -260,13 +280,14 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let grace = self.options.grace;
         let work = tokio::spawn(self.queue.run(self.stop.subscribe(), grace));
+        let batches = tokio::spawn(self.batches.run(self.stop.subscribe()));
         let http = tokio::spawn(serve(self.listener, router(Arc::clone(&self.site)), self.options, self.stop.subscribe()));
         let upkeep = upkeep::run(self.repair, self.doubtful, Arc::clone(&self.site.catalog), self.clock, Arc::clone(&self.site.metrics));
         let upkeep = tokio::spawn(upkeep);
         shutdown.await;
         info!("stopping: no new connections, {} s for what runs", grace.as_secs());
         self.stop.send_replace(true);
-        for (name, task) in [("http", http), ("jobs", work)] {
+        for (name, task) in [("http", http), ("jobs", work), ("batches", batches)] {
             if let Err(error) = task.await {
                 warn!(%error, "{name} ended badly");
             }

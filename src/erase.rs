@@ -99,12 +99,12 @@ impl Eraser {
             Target::Image(_) => catalog.was_deleted(Subject::Upload(erased.upload)).await.unwrap_or_default(),
         };
         if is_gone {
-            follow.tell(Event { upload: erased.upload, at: clock.now(), what: What::UploadDeleted });
+            follow.tell(Event { upload: Some(erased.upload), at: clock.now(), what: What::UploadDeleted });
         } else {
             follow.changed(erased.upload);
         }
-        let Erased { upload, images, running, queued_jobs, dead } = &erased;
-        info!(upload.id = %upload, images = images.len(), cancelled = running.len() as u64 + queued_jobs, blobs = dead.len(), "deleted");
+        let Erased { upload, images, cancelled, dead, .. } = &erased;
+        info!(upload.id = %upload, images = images.len(), cancelled = cancelled.len(), blobs = dead.len(), "deleted");
         self.remove(dead).await;
         Ok(Outcome::Done)
     }

@@ -55,7 +55,9 @@ impl Follow {
     pub fn tell(&self, event: Event) {
         let upload = event.upload;
         self.ring.tell(event);
-        self.changed(upload);
+        if let Some(upload) = upload {
+            self.changed(upload);
+        }
     }
 
     /// The place in the ring where the next event will be.

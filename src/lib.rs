@@ -3,6 +3,7 @@
 //! The rooms and what each may use are drawn in `docs/ARCHITECTURE.md`; `tests/it/tidy.rs` holds them to it.
 
 pub mod app;
+pub mod batch;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod domain;
 pub mod erase;
 pub mod facts;
 pub mod follow;
+pub mod further;
 pub mod heap;
 pub mod http;
 pub mod ingest;

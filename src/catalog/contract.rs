@@ -4,7 +4,9 @@
 //! counts all rows again and holds [`Catalog::totals`] against them.
 
 mod adding;
+mod batches;
 mod blobs;
+mod bulk;
 mod claims;
 mod deletion;
 mod leases;
@@ -24,8 +26,8 @@ use super::{
 use crate::{
     clock::{IdSource as _, RandomIds},
     domain::{
-        BlobId, Code, ImageId, JobId, JobState, LeaseToken, Priority, Refusal, TaskCode, TaskFailure, TaskId, TaskState, Timestamp,
-        UploadId, UploadState, VariantName,
+        BatchId, BlobId, Code, ImageId, JobId, JobState, LeaseToken, Priority, Refusal, TaskCode, TaskFailure, TaskId, TaskState,
+        Timestamp, UploadId, UploadState, VariantName,
     },
 };
 
@@ -76,6 +78,7 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.a_deleted_upload_leaves_tombstones_and_dead_blobs().await;
     suite.deleting_spares_what_others_share().await;
     suite.images_go_one_by_one_and_the_last_takes_the_upload().await;
+    suite.what_is_left_of_an_upload_may_end_with_an_image().await;
     suite.a_job_that_was_deleted_is_lost_to_its_worker().await;
     suite.bytes_that_come_after_a_deletion_are_new().await;
     suite.a_deleted_idempotency_key_is_free().await;
@@ -84,6 +87,11 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.a_fresh_blob_takes_the_place_of_a_lost_one().await;
     suite.a_missing_result_is_made_again().await;
     suite.facts_are_told_once_and_go_with_their_blob().await;
+    suite.jobs_are_found_by_why_they_failed_and_steered_together().await;
+    suite.a_batch_reads_back_and_its_key_replays().await;
+    suite.a_batch_is_about_what_matches_and_was_there().await;
+    suite.a_batch_counts_what_becomes_of_its_jobs().await;
+    suite.a_batch_that_is_cancelled_makes_no_more_jobs().await;
     suite.catalog.ping().await.expect("ping works");
 }
 

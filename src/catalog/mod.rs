@@ -3,6 +3,8 @@
 //! One method is one whole transaction. SQL lives in the back ends below this folder and nowhere else; no back end
 //! knows HTTP, files or pixels. The contract every back end must keep is `contract.rs`.
 
+mod batches;
+mod bulk;
 pub mod contract;
 mod model;
 pub mod sqlite;
@@ -12,6 +14,8 @@ use async_trait::async_trait;
 
 use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, Timestamp, UploadId, VariantName};
 
+pub use batches::*;
+pub use bulk::*;
 pub use model::*;
 pub use steering::*;
 
@@ -40,7 +44,7 @@ pub enum CatalogError {
 /// # Cancel safety
 /// Every method may be dropped at any await point: the transaction then either happens wholly or not at all.
 #[async_trait]
-pub trait Catalog: Send + Sync + 'static {
+pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
     /// Records an upload with its images, jobs and tasks, all or nothing. Images whose bytes are known share the live
     /// blob (their own blob is returned for dropping); tasks whose variant exists already, and is not known to be missing,
     /// are born completed.

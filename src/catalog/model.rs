@@ -506,6 +506,10 @@ pub struct Erased {
     pub running: Vec<JobId>,
     /// How many jobs waited.
     pub queued_jobs: u64,
+    /// All its jobs that had not ended, each with its image: they ended by this.
+    pub cancelled: Vec<(JobId, ImageId)>,
+    /// What is left of the upload has ended by this, in this state. `None` where nothing is left, goes on, or had ended before.
+    pub left: Option<UploadState>,
     /// Blobs nothing points to any more. Their files may be removed, then their rows ([`super::Catalog::purge_blobs`]).
     pub dead: Vec<BlobId>,
 }

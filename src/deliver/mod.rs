@@ -222,6 +222,8 @@ mod tests {
             images: vec![crate::catalog::ErasedImage { id: gone, variants: vec![name] }],
             running: Vec::new(),
             queued_jobs: 0,
+            cancelled: Vec::new(),
+            left: None,
             dead: Vec::new(),
         });
         let there = || keys.iter().map(|key| deliver.index.get(key).is_some()).collect::<Vec<_>>();

@@ -67,6 +67,10 @@ id!(
     TaskId
 );
 id!(
+    /// Further work at all stored images that match a filter.
+    BatchId
+);
+id!(
     /// Stored bytes; also their key in a `BlobStore`.
     BlobId
 );

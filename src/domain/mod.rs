@@ -1,6 +1,7 @@
 //! The words of the service: ids, states and their legal moves, priorities, refusals.
 //! No I/O, no serde, no clock: everything here is plain values that any room may hold.
 
+mod batch;
 mod codes;
 mod digest;
 mod ids;
@@ -8,8 +9,9 @@ pub mod media;
 mod states;
 mod time;
 
+pub use batch::{BatchCounts, BatchState};
 pub use codes::{Code, Refusal, TaskCode, TaskFailure};
 pub use digest::hex;
-pub use ids::{BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
+pub use ids::{BatchId, BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
 pub use states::{JobState, Priority, TaskState, UploadState};
 pub use time::Timestamp;

@@ -12,7 +12,9 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::domain::{ImageId, JobId, JobState, TaskFailure, Timestamp, UploadId, UploadState, VariantName};
+use crate::domain::{
+    BatchCounts, BatchId, BatchState, ImageId, JobId, JobState, TaskFailure, Timestamp, UploadId, UploadState, VariantName,
+};
 
 /// Events that are kept. At 2000 jobs a second a listener may look away for a second.
 pub const KEPT_EVENTS: usize = 8192;
@@ -20,8 +22,8 @@ pub const KEPT_EVENTS: usize = 8192;
 /// Something that has happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// To this upload.
-    pub upload: UploadId,
+    /// To this upload; what happens to a batch is of none.
+    pub upload: Option<UploadId>,
     /// When.
     pub at: Timestamp,
     /// What.
@@ -61,6 +63,10 @@ pub enum What {
     UploadCompleted(UploadState),
     /// It was deleted.
     UploadDeleted,
+    /// Images of a batch were looked at, or jobs of it have ended; told once a second at most.
+    BatchProgress(BatchId, BatchCounts),
+    /// A batch has ended, in this state.
+    BatchCompleted(BatchId, BatchState, BatchCounts),
 }
 
 /// Which attempt, of how many.
@@ -101,6 +107,8 @@ impl Event {
             What::JobEnded(..) => "job.completed",
             What::UploadCompleted(_) => "upload.completed",
             What::UploadDeleted => "upload.deleted",
+            What::BatchProgress(..) => "batch.progress",
+            What::BatchCompleted(..) => "batch.completed",
         }
     }
 
@@ -202,7 +210,7 @@ impl Ring {
             if events.len() == most {
                 break;
             }
-            if of.is_none_or(|of| told.event.upload == of) {
+            if of.is_none_or(|of| told.event.upload == Some(of)) {
                 events.push(Arc::clone(told));
             }
             next = told.seq + 1;
@@ -232,7 +240,7 @@ mod tests {
 
     fn event(of: u128) -> Event {
         let at = Timestamp::from_millis(1_790_000_000_000);
-        Event { upload: UploadId::from_uuid(Uuid::from_u128(of)), at, what: What::UploadReceived(1) }
+        Event { upload: Some(UploadId::from_uuid(Uuid::from_u128(of))), at, what: What::UploadReceived(1) }
     }
 
     fn seqs(ring: &Ring, place: u64, of: Option<u128>, most: usize) -> Option<(Vec<u64>, u64)> {

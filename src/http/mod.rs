@@ -21,6 +21,7 @@ mod files;
 mod form;
 mod forwarded;
 mod hosts;
+mod json;
 mod openapi;
 mod operate;
 mod origin;
@@ -54,12 +55,14 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use tracing::{Span, debug, info_span};
 
 use crate::{
+    batch::Batches,
     catalog::Catalog,
     compute::Compute,
     deliver::Deliver,
     domain::Code,
     erase::Eraser,
     follow::Follow,
+    further::Further,
     ingest::{Committer, IngestLimits},
     profile::Profiler,
     queue::Queue,
@@ -107,6 +110,10 @@ pub struct Site {
     pub queue: Queue,
     /// The pool; its free permits are shown to operators.
     pub compute: Arc<Compute>,
+    /// Plans more work of stored images.
+    pub further: Further,
+    /// Work at many stored images.
+    pub batches: Batches,
     /// Look-ups for delivery.
     pub deliver: Arc<Deliver>,
     /// Deletes uploads and images.

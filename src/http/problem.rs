@@ -14,6 +14,7 @@ use tracing::error;
 use crate::{
     catalog::CatalogError,
     domain::{Code, Refusal, TaskCode, TaskFailure},
+    further::FurtherError,
     ingest::{CommitError, IngestError},
     store::StoreError,
     telemetry::error_chain,
@@ -210,6 +211,16 @@ impl From<StoreError> for Problem {
                 Self::new(Code::Internal, "the stored file is damaged and is not sent; it must be restored or uploaded again")
             }
             StoreError::NotFound(_) => Self::internal(&error, "the store failed"),
+        }
+    }
+}
+
+impl From<FurtherError> for Problem {
+    fn from(error: FurtherError) -> Self {
+        match error {
+            FurtherError::Refused(refusal) => refusal.into(),
+            FurtherError::Store(error) => error.into(),
+            FurtherError::Read(_) => Self::internal(&error, "could not read a stored original"),
         }
     }
 }

@@ -107,7 +107,9 @@ impl Queue {
         // What is known of an original already is known again, for the same bytes.
         let wanted = Wanted { specs, sha256: image.sha256, cost_bytes: image.job.cost_bytes, facts: true };
         let (publish, outcomes) = mpsc::unbounded_channel();
-        let read = staged.read_beside();
+        let (read, job) = (staged.read_beside(), image.job.id);
+        // Held until it is in: what ends at once finds itself there.
+        let mut all = inner.ahead.lock();
         let done = tokio::spawn({
             let (inner, cancel) = (Arc::clone(inner), Arc::clone(&cancel));
             async move {
@@ -115,6 +117,9 @@ impl Queue {
                     Ok(source) => source,
                     Err(error) => {
                         tracing::debug!(%error, "a staged file could not be read ahead");
+                        // Unless its job was claimed meanwhile nobody takes this over: core and memory are free with the end of this task. Whoever
+                        // claims the job needs a core for that, and this may be the only one.
+                        inner.ahead.forget(&[job]);
                         return Done::NotRead(core, bytes);
                     }
                 };
@@ -123,10 +128,7 @@ impl Queue {
             }
         });
         let tasks = image.job.tasks.iter().map(|task| task.id).collect();
-        inner
-            .ahead
-            .lock()
-            .insert(image.job.id, Begun { tasks, is_recorded: false, started, outcomes, done, cancel: Cancelling(Some(cancel)) });
+        all.insert(job, Begun { tasks, is_recorded: false, started, outcomes, done, cancel: Cancelling(Some(cancel)) });
     }
 
     /// Jobs that were [coming](Queue::coming) will not be recorded.

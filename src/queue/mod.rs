@@ -5,6 +5,7 @@
 
 mod ahead;
 mod backoff;
+mod bulk;
 mod leases;
 mod making;
 mod once;
@@ -43,6 +44,7 @@ use ahead::Ahead;
 use leases::{Held, Leases};
 use work::Start;
 
+pub use bulk::{Steer, Steered};
 pub use once::{Once, OnceError};
 
 /// How jobs are worked on.
@@ -134,10 +136,17 @@ impl Queue {
         self.inner.wake.notify_one();
     }
 
-    /// Jobs were deleted: the work at them is asked to stop, and what they held up goes on.
+    /// Jobs were deleted: the work at them is asked to stop, their end is told, and what they held up goes on.
     pub fn erased(&self, erased: &Erased) {
         self.inner.queued.fetch_sub(i64::try_from(erased.queued_jobs).unwrap_or(i64::MAX), Ordering::Relaxed);
         self.inner.leases.cancel(&erased.running);
+        self.not_coming(&erased.cancelled.iter().map(|(job, _)| *job).collect::<Vec<_>>());
+        for (job, image) in &erased.cancelled {
+            self.inner.tell(erased.upload, What::JobCancelled(OfJob { job: *job, image: *image }, JobState::Cancelled));
+        }
+        if let Some(left) = erased.left {
+            self.inner.tell_if_final(erased.upload, left);
+        }
         self.inner.wake.notify_one();
     }
 

@@ -3,14 +3,12 @@
 //! Invariant: once polled a wish is carried out to its end, for whoever asked may go; what runs is asked to stop only after the commit that took
 //! its lease away.
 
-use std::sync::atomic::Ordering;
-
 use tracing::info;
 
 use crate::{
     catalog::{Cancellation, CatalogError, JobAdded, NewJob, Retried},
-    domain::{ImageId, JobId, JobState},
-    follow::{Attempt, OfJob, What},
+    domain::{ImageId, JobId},
+    follow::OfJob,
 };
 
 use super::Queue;
@@ -29,18 +27,10 @@ impl Queue {
         let cancelling = tokio::spawn(async move {
             let parts = &this.inner.parts;
             let cancelled = parts.catalog.cancel_job(job, parts.clock.now()).await?;
-            if let Cancellation::Done { upload, image, was, ended } = cancelled {
-                if was == JobState::Queued {
-                    this.inner.queued.fetch_sub(1, Ordering::Relaxed);
-                    this.not_coming(&[job]);
-                } else {
-                    this.inner.leases.cancel(&[job]);
-                }
+            if let Cancellation::Done { upload, was, ended, .. } = cancelled {
                 info!(job.id = %job, upload.id = %upload, %was, state = %ended.job, "job cancelled");
-                this.inner.tell(upload, What::JobCancelled(OfJob { job, image }, ended.job));
-                this.inner.tell_if_final(upload, ended.upload);
-                this.inner.wake.notify_one();
             }
+            this.cancelled(job, &cancelled);
             Ok(cancelled)
         });
         cancelling.await.unwrap_or_else(|died| Err(CatalogError::Backend(died.into())))
@@ -59,14 +49,8 @@ impl Queue {
             let parts = &this.inner.parts;
             let added = parts.catalog.add_job(image, job, parts.clock.now()).await?;
             if let JobAdded::Added { upload, job: Some((job, told)) } = added {
-                if told.job == JobState::Queued {
-                    this.inner.queued.fetch_add(1, Ordering::Relaxed);
-                    parts.follow.changed(upload);
-                    this.inner.wake.notify_one();
-                } else {
-                    this.inner.tell(upload, What::JobEnded(OfJob { job, image }, told.job, None));
-                    this.inner.tell_if_final(upload, told.upload);
-                }
+                this.inner.added(upload, OfJob { job, image }, told);
+                this.inner.wake.notify_one();
             }
             Ok(added)
         });
@@ -86,13 +70,10 @@ impl Queue {
             let parts = &this.inner.parts;
             let now = parts.clock.now();
             let retried = parts.catalog.retry_job(job, now).await?;
-            if let Retried::Queued { upload, image, tasks, max_attempts } = retried {
-                this.inner.queued.fetch_add(1, Ordering::Relaxed);
+            if let Retried::Queued { upload, tasks, .. } = retried {
                 info!(job.id = %job, upload.id = %upload, tasks, "failed tasks are tried again");
-                let attempt = Attempt { attempt: 0, max_attempts };
-                this.inner.tell(upload, What::JobRetrying(OfJob { job, image }, attempt, now, None));
-                this.inner.wake.notify_one();
             }
+            this.inner.retried(job, &retried, now);
             Ok(retried)
         });
         retrying.await.unwrap_or_else(|died| Err(CatalogError::Backend(died.into())))

@@ -4,7 +4,7 @@
 
 use tracing::warn;
 
-use super::{Accepted, Event, Inner, JobFinished, JobId, JobState, OfJob, UploadState, What};
+use super::{Accepted, Event, Inner, JobFinished, JobId, OfJob, UploadState, What};
 use crate::{
     catalog::ClaimedJob,
     domain::{TaskFailure, UploadId},
@@ -13,7 +13,7 @@ use crate::{
 
 impl Inner {
     pub(super) fn tell(&self, upload: UploadId, what: What) {
-        self.parts.follow.tell(Event { upload, at: self.parts.clock.now(), what });
+        self.parts.follow.tell(Event { upload: Some(upload), at: self.parts.clock.now(), what });
     }
 
     /// A new upload; what had been made before is there at once.
@@ -43,7 +43,12 @@ impl Inner {
         for job in jobs {
             let told = async {
                 let Some(view) = self.parts.catalog.job(*job).await? else { return Ok(()) };
-                self.tell(view.upload, What::JobEnded(OfJob { job: view.id, image: view.image }, JobState::Failed, view.failure));
+                if !view.state.is_final() {
+                    // Somebody had it tried again meanwhile, and that was told.
+                    return Ok(());
+                }
+                // Partial, where some of it had completed.
+                self.tell(view.upload, What::JobEnded(OfJob { job: view.id, image: view.image }, view.state, view.failure));
                 let upload = self.parts.catalog.upload(view.upload).await?;
                 upload.into_iter().for_each(|upload| self.tell_if_final(upload.id, upload.state));
                 Ok::<(), crate::catalog::CatalogError>(())

@@ -210,6 +210,88 @@ async fn failures_retries_cancellations_and_deletions_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_end_by_a_deletion_are_told_of_as_cancelled_ones_are() {
+    let server = Server::start().await;
+    let slow =
+        |file: u64| Form::new().file("file", "a.jpg", &pictures::small_jpeg(file)).field("variant", &format!("slow={}", pictures::SLOW));
+    // One runs; the other has the last core before anybody could claim it.
+    let running = server.post_form("/v1/images", slow(1)).await.json();
+    until("a job runs", async || server.stats().await["running_jobs"] == 1).await;
+    let begun = server.post_form("/v1/images", slow(2)).await.json();
+    until("the cores are busy", async || server.stats().await["pool"]["free_cores"] == 0).await;
+    let waiting = server.post_form("/v1/images", slow(3).file("file", "b.jpg", &pictures::small_jpeg(4))).await.json();
+    let mut all = Listening::open(&server, "/v1/events", None).await;
+    all.greeted().await;
+    // One of two that wait: the upload goes on.
+    delete(&server, &format!("/v1/images/{}", text(&waiting["images"][0], "id"))).await;
+    let told = all.next().await.expect("a message");
+    assert_eq!((told.name.as_str(), &told.data["job"]), ("job.cancelled", &waiting["images"][0]["job"]));
+    for upload in [&waiting, &begun, &running] {
+        delete(&server, &format!("/v1/uploads/{}", text(upload, "id"))).await;
+        let told = all.up_to("upload.deleted").await;
+        assert_eq!(names(&told), ["job.cancelled", "upload.deleted"], "{told:#?}");
+        let last = upload["images"].as_array().expect("images").last().expect("one");
+        let of = (&told[0].data["job"], &told[0].data["image"], &told[0].data["upload"], &told[0].data["status"]);
+        assert_eq!(of, (&last["job"], &last["id"], &upload["id"], &json!("cancelled")));
+    }
+    until("the cores are free", async || server.stats().await["pool"]["free_cores"] == 2).await;
+    // The last of an upload that has not ended: what is left of it has.
+    server.make(pictures::small_jpeg(7), &["a=w:10"]).await;
+    all.up_to("upload.completed").await;
+    let form = slow(8).file("file", "c.jpg", &pictures::small_jpeg(7)).field("variant", "a=w:10");
+    let two = server.post_form("/v1/images", form).await.json();
+    let quick = text(&two["images"][1], "job").to_owned();
+    delete(&server, &format!("/v1/jobs/{quick}")).await;
+    all.up_to("job.cancelled").await;
+    delete(&server, &format!("/v1/images/{}", text(&two["images"][0], "id"))).await;
+    let told = all.up_to("upload.completed").await;
+    assert_eq!(names(&told[told.len() - 2..]), ["job.cancelled", "upload.completed"], "{told:#?}");
+    let last = told.last().expect("one");
+    assert_eq!((&last.data["upload"], &last.data["status"]), (&two["id"], &json!("partial")));
+    drop(all);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_are_steered_together_and_batches_are_told_of() {
+    let server = Server::with(|settings| settings.workers = Some(1)).await;
+    let failed = server.make(pictures::corrupt_png(), &["a=w:10"]).await;
+    server.make(pictures::small_jpeg(1), &["a=w:10"]).await;
+    let mut all = Listening::open(&server, "/v1/events", None).await;
+    all.greeted().await;
+    let post =
+        async |path: &str, asked: Value| server.send(Method::POST, path, &[("content-type", "application/json")], asked.to_string()).await;
+    assert_eq!(post("/v1/jobs/retry", json!({ "error": "malformed_image" })).await.json()["done"], 1);
+    let told = all.up_to("upload.completed").await;
+    assert_eq!(names(&told), ["job.retrying", "job.started", "task.failed", "job.failed", "upload.completed"]);
+    assert_eq!(told[0].data["job"], failed["images"][0]["job"]);
+    let batch = post("/v1/batches", json!({ "variants": { "b": "w:12" }, "filter": { "format": "jpeg" } })).await.json();
+    let told = all.up_to("batch.completed").await;
+    let last = told.last().expect("one");
+    assert_eq!(
+        (&last.data["batch"], &last.data["status"], &last.data["counts"]["completed"]),
+        (&batch["id"], &json!("completed"), &json!(1))
+    );
+    assert!(last.data.get("upload").is_none(), "{last:?}");
+    assert!(names(&told).contains(&"job.completed") && names(&told).contains(&"upload.completed"), "{told:#?}");
+    // One that takes longer tells how far it is, and its jobs are told of one by one when it is cancelled.
+    let slow = json!({ "variants": { "slow": pictures::SLOW }, "filter": { "format": "jpeg" } });
+    let batch = post("/v1/batches", slow).await.json();
+    let told = all.up_to("batch.progress").await;
+    let progress = told.last().expect("one");
+    assert_eq!(
+        (&progress.data["batch"], &progress.data["status"], &progress.data["counts"]["open"]),
+        (&batch["id"], &json!("running"), &json!(1))
+    );
+    delete(&server, &format!("/v1/batches/{}", text(&batch, "id"))).await;
+    let told = all.up_to("batch.completed").await;
+    assert_eq!(names(&told[told.len() - 3..]), ["job.cancelled", "upload.completed", "batch.completed"], "{told:#?}");
+    assert_eq!(told.last().expect("one").data["status"], "cancelled");
+    drop(all);
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_listen_and_the_service_stops_without_waiting_for_them() {
     let server = Server::start().await;
     let mut listeners = Vec::new();

@@ -1,5 +1,7 @@
 //! The service from outside: one binary, a module per promise, the real server on a free port.
 
+mod batches;
+mod bulk;
 mod config;
 mod crash;
 mod deliver;

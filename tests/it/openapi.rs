@@ -146,6 +146,37 @@ async fn answers_are_as_described() {
         document.allows("post", "/v1/images/{name}/variants", &answer);
     }
     document.allows("post", "/v1/images/{name}/variants", &server.send(Method::POST, &more, &[], "{}").await);
+    for (path, body, status) in [
+        (
+            "/v1/batches",
+            r#"{"preset":"thumbnail","filter":{"format":"jpeg","since":"2026-01-01T00:00:00Z","max_width":9000,"lacks":"x"},"dry_run":true}"#,
+            200,
+        ),
+        ("/v1/batches", r#"{"preset":"thumbnail","filter":{"metadata":{"album":"2026"},"min_height":1}}"#, 202),
+        ("/v1/batches", r#"{"variants":{"a":"w:9"}}"#, 202),
+        ("/v1/batches", r#"{"preset":"thumbnail","filter":{"min_width":9,"max_width":8}}"#, 400),
+        ("/v1/jobs/retry", r#"{"error":"storage"}"#, 200),
+        ("/v1/jobs/cancel", r#"{"error":["storage"],"dry_run":true}"#, 200),
+        ("/v1/jobs/cancel", "{}", 400),
+    ] {
+        let answer = server.send(Method::POST, path, &[("content-type", "application/json")], body).await;
+        assert_eq!(answer.status, status, "{path} {body}: {}", answer.text());
+        document.allows("post", path, &answer);
+        if answer.status != 202 {
+            continue;
+        }
+        let url = answer.json()["url"].as_str().expect("a url").to_owned();
+        let ended = server.get(&format!("{url}?wait=60")).await;
+        document.allows("get", "/v1/batches/{id}", &ended);
+        // The second finds its name taken.
+        assert_eq!(ended.json()["refusals"].as_array().map(Vec::len), Some(usize::from(body.contains("variants"))), "{}", ended.text());
+        document.allows("get", "/v1/batches", &server.get("/v1/batches?limit=1").await);
+        document.allows("delete", "/v1/batches/{id}", &server.send(Method::DELETE, &url, &[], Bytes::new()).await);
+    }
+    for method in [Method::GET, Method::DELETE] {
+        let none = server.send(method.clone(), "/v1/batches/0198c0de-0000-7000-8000-00000000abcd", &[], Bytes::new()).await;
+        document.allows(method.as_str().to_lowercase().as_str(), "/v1/batches/{id}", &none);
+    }
     let failed = server.make(pictures::corrupt_png(), &["a=w:10"]).await;
     let retried = format!("/v1/jobs/{}/retry", failed["images"][0]["job"].as_str().expect("an id"));
     let retried = server.send(Method::POST, &retried, &[], Bytes::new()).await;

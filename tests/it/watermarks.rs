@@ -67,6 +67,34 @@ async fn they_lie_where_options_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn they_lie_on_variants_that_are_asked_for_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::with(|s| s.watermark_flags = with("logo", &logo(folder.path()))).await;
+    let upload = server.make(grey(), &["plain=f:png"]).await;
+    let image = upload["images"][0]["id"].as_str().expect("an id");
+    let json = [("content-type", "application/json")];
+    let path = format!("/v1/images/{image}/variants");
+    let asked = r#"{"variants": {"marked": "wm:1:soea::::logo/f:png"}}"#;
+    let answer = server.send(Method::POST, &path, &json, asked).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(server.finished(&upload).await["status"], "completed");
+    // And for all images at once.
+    let asked = r#"{"variants": {"all": "wm:1:nowe::::logo/f:png"}}"#;
+    let batch = server.send(Method::POST, "/v1/batches", &json, asked).await.json();
+    let batch = server.get(&format!("/v1/batches/{}?wait=60", batch["id"].as_str().expect("an id"))).await.json();
+    assert_eq!(batch["status"], "completed", "{batch}");
+    for (variant, wanted) in [("marked", Some((32, 39, 16, 19, 32))), ("all", Some((0, 7, 0, 3, 32))), ("plain", None)] {
+        let made = server.get(&format!("/i/{image}/{variant}.png")).await;
+        assert_eq!(reds(&image::load_from_memory(&made.body).expect("a picture")), wanted, "{variant}");
+    }
+    for (path, asked) in [(&*path, r#"{"variants": {"x": "wm:1:ce::::lego"}}"#), ("/v1/batches", r#"{"variants": {"x": "wm:1"}}"#)] {
+        let problem = server.send(Method::POST, path, &json, asked).await.problem(400, "bad_option");
+        assert!(problem["detail"].as_str().expect("text").contains("there are logo"), "{problem}");
+    }
+    server.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_not_there_is_refused_at_once() {
     let none = Server::start().await;
     let said = |problem: &serde_json::Value| problem["detail"].as_str().expect("text").to_owned();

@@ -11,12 +11,23 @@ impl Suite<'_> {
         let Deletion::Done(erased) = self.catalog.delete_upload(id, self.now).await.expect("delete_upload works") else {
             panic!("{id} is there")
         };
-        view.images.iter().for_each(|(image, job)| self.note_erased(image, job));
+        for (index, (image, job)) in view.images.iter().enumerate() {
+            self.note_erased(image, job);
+            if index > 0 && view.images[index - 1].0.id == image.id {
+                // A further job of the same image.
+                self.erased.bytes_received -= image.bytes;
+            }
+        }
         self.erased.uploads += 1;
         self.uploads.retain(|upload| *upload != id);
         self.recount().await;
         assert_eq!(erased.upload, id);
         assert_eq!(erased.queued_jobs, view.images.iter().filter(|(_, job)| job.state == JobState::Queued).count() as u64);
+        let open = view.images.iter().filter(|(_, job)| !job.state.is_final()).map(|(image, job)| (job.id, image.id));
+        let (mut open, mut told): (Vec<_>, _) = (open.collect(), erased.cancelled.clone());
+        open.sort();
+        told.sort();
+        assert_eq!((told, erased.left), (open, None), "each that had not ended is told of");
         assert!(self.catalog.upload(id).await.expect("upload works").is_none());
         for (image, job) in &view.images {
             assert!(self.catalog.image(image.id).await.expect("image works").is_none());
@@ -138,6 +149,27 @@ impl Suite<'_> {
             self.recount().await;
         }
         assert!(matches!(self.catalog.delete_upload(upload.id, self.now).await, Ok(Deletion::Gone)));
+    }
+
+    pub(super) async fn what_is_left_of_an_upload_may_end_with_an_image(&mut self) {
+        let upload = self.upload_of(vec![image(&["thumb"]), image(&["thumb"]), image(&["thumb"]), image(&["thumb"])]);
+        self.accept(upload.clone()).await;
+        let done = self.claim(2, u64::MAX).await;
+        for job in &done.jobs {
+            self.complete(job).await;
+        }
+        let ended: Vec<ImageId> = done.jobs.iter().map(|job| job.image).collect();
+        let waiting: Vec<ImageId> = upload.images.iter().map(|image| image.id).filter(|id| !ended.contains(id)).collect();
+        // The first is one of two that wait, the second the last of them; the third had ended before.
+        for (gone, left) in [(waiting[0], None), (waiting[1], Some(UploadState::Completed)), (ended[0], None)] {
+            let before = self.catalog.upload(upload.id).await.expect("upload works").expect("is there");
+            let (image, job) = before.images.iter().find(|(image, _)| image.id == gone).expect("is there");
+            let Ok(Deletion::Done(erased)) = self.catalog.delete_image(gone, self.now).await else { panic!("is there") };
+            self.note_erased(image, job);
+            self.recount().await;
+            let cancelled = if waiting.contains(&gone) { vec![(job.id, gone)] } else { vec![] };
+            assert_eq!((erased.left, erased.cancelled), (left, cancelled));
+        }
     }
 
     pub(super) async fn a_job_that_was_deleted_is_lost_to_its_worker(&mut self) {

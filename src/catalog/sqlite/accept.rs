@@ -11,7 +11,7 @@ use super::{
     views,
     writer::Session,
 };
-use crate::domain::{BlobId, ImageId, JobState, TaskState, UploadId, UploadState};
+use crate::domain::{BatchId, BlobId, ImageId, JobState, TaskState, UploadId, UploadState};
 
 /// Most hashes asked for, and most tasks inserted, in one statement.
 const ROWS: usize = 500;
@@ -215,7 +215,7 @@ async fn insert_image(
         .push_bind(received_at)
         .push_bind(pairs_text(&image.metadata)?);
     sql.push("); ");
-    insert_job(&mut sql, (upload.id, image.id, &upload.owner), &image.job, made, received_at);
+    insert_job(&mut sql, (upload.id, image.id, &upload.owner), None, &image.job, made, received_at);
     sql.build().execute(&mut session.conn).await?;
     Ok(())
 }
@@ -243,17 +243,18 @@ fn insert_upload(sql: &mut QueryBuilder<Sqlite>, upload: &NewUpload) -> Result<(
     Ok(())
 }
 
-/// The rows of a job of an image of an upload; `made` says which of its variants are there.
+/// The rows of a job of an image of an upload, made for a batch or not; `made` says which of its variants are there.
 pub(super) fn insert_job(
     sql: &mut QueryBuilder<Sqlite>,
     (upload, image, owner): (UploadId, ImageId, &str),
+    batch: Option<BatchId>,
     job: &NewJob,
     made: &[Option<StoredVariant>],
     at: i64,
 ) {
     let done = made.iter().all(Option::is_some);
     sql.push(
-        "INSERT INTO jobs (id, upload, image, owner, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
+        "INSERT INTO jobs (id, upload, image, owner, batch, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
     );
     let mut values = sql.separated(", ");
     values
@@ -261,6 +262,7 @@ pub(super) fn insert_job(
         .push_bind(id(upload.uuid()))
         .push_bind(id(image.uuid()))
         .push_bind(owner.to_owned())
+        .push_bind(batch.map(|of| id(of.uuid())))
         .push_bind(if done { "completed" } else { "queued" })
         .push_bind(job.priority.as_str())
         .push_bind(job.rank)

@@ -13,10 +13,16 @@ use super::{
     erase, work,
     writer::Session,
 };
-use crate::domain::{BlobId, ImageId, JobState, Timestamp, UploadId};
+use crate::domain::{BatchId, BlobId, ImageId, JobState, Timestamp, UploadId};
 
-/// See [`super::super::Catalog::add_job`].
-pub(super) async fn add_job(session: &mut Session, of: ImageId, job: &NewJob, at: Timestamp) -> Result<JobAdded, CatalogError> {
+/// See [`super::super::Catalog::add_job`]; `batch` is what it is made for.
+pub(super) async fn add_job(
+    session: &mut Session,
+    of: ImageId,
+    job: &NewJob,
+    batch: Option<BatchId>,
+    at: Timestamp,
+) -> Result<JobAdded, CatalogError> {
     let row =
         sqlx::query("SELECT upload, owner, blob FROM images WHERE id = ?").bind(id(of.uuid())).fetch_optional(&mut session.conn).await?;
     let Some(row) = row else {
@@ -45,7 +51,7 @@ pub(super) async fn add_job(session: &mut Session, of: ImageId, job: &NewJob, at
     }
     let made = existing_variants(session, blob, &fresh.tasks).await?;
     let mut sql = QueryBuilder::<Sqlite>::new("");
-    insert_job(&mut sql, (upload, of, &owner), &fresh, &made, at.as_millis());
+    insert_job(&mut sql, (upload, of, &owner), batch, &fresh, &made, at.as_millis());
     sql.build().execute(&mut session.conn).await?;
     count_job(session, &made);
     let state = if made.iter().all(Option::is_some) { JobState::Completed } else { JobState::Queued };

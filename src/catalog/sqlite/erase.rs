@@ -8,7 +8,7 @@ use super::{
     columns::{Columns, id},
     writer::Session,
 };
-use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId};
+use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, UploadState};
 use sqlx::SqliteExecutor;
 use uuid::Uuid;
 
@@ -46,12 +46,17 @@ pub(super) async fn delete_image(session: &mut Session, of: ImageId, at: Timesta
         .await?;
     if !others {
         erase_upload(session, upload, &owner, at).await?;
+    } else if !erased.cancelled.is_empty() {
+        let rows =
+            sqlx::query("SELECT DISTINCT state FROM jobs WHERE upload = ?").bind(id(upload.uuid())).fetch_all(&mut session.conn).await?;
+        let states = rows.iter().map(|row| Columns(row).word("state")).collect::<Result<Vec<JobState>, _>>()?;
+        erased.left = Some(UploadState::of_jobs(states)).filter(|state| state.is_final());
     }
     Ok(Deletion::Done(erased))
 }
 
 fn nothing_of(upload: UploadId) -> Erased {
-    Erased { upload, images: Vec::new(), running: Vec::new(), queued_jobs: 0, dead: Vec::new() }
+    Erased { upload, images: Vec::new(), running: Vec::new(), queued_jobs: 0, cancelled: Vec::new(), left: None, dead: Vec::new() }
 }
 
 async fn absent(session: &mut Session, subject: Subject) -> Result<Deletion, CatalogError> {
@@ -83,7 +88,11 @@ async fn erase_image(
     for row in &jobs {
         let row = Columns(row);
         let job = JobId::from_uuid(row.uuid("id")?);
-        match row.word("state")? {
+        let state: JobState = row.word("state")?;
+        if !state.is_final() {
+            erased.cancelled.push((job, image));
+        }
+        match state {
             JobState::Queued => {
                 session.delta.queued_jobs -= 1;
                 erased.queued_jobs += 1;

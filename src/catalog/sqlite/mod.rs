@@ -5,7 +5,9 @@
 
 mod accept;
 mod add;
+mod batches;
 mod blobs;
+mod bulk;
 mod columns;
 mod erase;
 mod lists;
@@ -53,6 +55,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "lists_deletion", include_str!("../migrations/sqlite/0002_lists_deletion.sql")),
     (3, "facts", include_str!("../migrations/sqlite/0003_facts.sql")),
     (4, "frames", include_str!("../migrations/sqlite/0004_frames.sql")),
+    (5, "batches", include_str!("../migrations/sqlite/0005_batches.sql")),
 ];
 
 /// Why a catalog cannot be opened.
@@ -255,7 +258,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn add_job(&self, image: ImageId, job: NewJob, at: Timestamp) -> Result<JobAdded, CatalogError> {
-        self.writer.run(move |session| Box::pin(async move { add::add_job(session, image, &job, at).await })).await
+        self.writer.run(move |session| Box::pin(async move { add::add_job(session, image, &job, None, at).await })).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, CatalogError> {

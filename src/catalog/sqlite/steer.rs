@@ -67,9 +67,10 @@ pub(super) async fn retry_job(session: &mut Session, of: JobId, at: Timestamp) -
     .bind(id(of.uuid()))
     .execute(&mut session.conn)
     .await?;
-    // The right-hand sides are those of the old row: what killed workers before runs alone.
+    // The right-hand sides are those of the old row: what killed workers before runs alone. A job of a batch that was cancelled is one of its own from here
+    // on, or the batch would take it back.
     sqlx::query(
-        "UPDATE jobs SET state = 'queued', rank = ?, queued_at = ?, due_at = NULL, started_at = NULL, finished_at = NULL, attempt = 0, \
+        "UPDATE jobs SET batch = CASE (SELECT state FROM batches b WHERE b.id = jobs.batch) WHEN 'cancelled' THEN NULL ELSE batch END, state = 'queued', rank = ?, queued_at = ?, due_at = NULL, started_at = NULL, finished_at = NULL, attempt = 0, \
          suspect = crashes > 0, crashes = 0, queue_ns = NULL, read_ns = NULL, decode_ns = NULL, cpu_ns = NULL, total_ns = NULL, \
          peak_bytes = NULL, failure_code = NULL, failure_detail = NULL WHERE id = ?",
     )

@@ -195,7 +195,8 @@ pub(super) async fn jobs_of<'e>(from: impl SqliteExecutor<'e>, query: Asked<'e>)
     Ok(gathered.into_iter().map(whole).collect())
 }
 
-fn image_from(row: Columns<'_>) -> Read<ImageView> {
+/// An image by the columns of [`image`].
+pub(super) fn image_from(row: Columns<'_>) -> Read<ImageView> {
     Ok(ImageView {
         id: ImageId::from_uuid(row.uuid("i_id")?),
         upload: UploadId::from_uuid(row.uuid("i_upload")?),

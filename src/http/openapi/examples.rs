@@ -9,7 +9,7 @@ use crate::{
     facts::{Exif, Facts, Swatch},
     http::{
         problem::Problem,
-        view::{self, JobStatus, Priority, Rejected, TaskStatus, UploadStatus},
+        view::{self, BatchStatus, JobStatus, Priority, ProblemCode, Rejected, TaskStatus, UploadStatus},
     },
 };
 
@@ -202,6 +202,46 @@ pub(super) fn stats() -> Value {
         stages: [("decode".to_owned(), view::Stage { count: 602, avg_ms: 21.0, max_ms: 84.2 })].into(),
         max_peak_bytes: 62_914_560,
     })
+}
+
+/// A batch that is half done.
+pub(super) fn batch() -> Value {
+    value(&view::Batch {
+        id: UPLOAD.into(),
+        status: BatchStatus("running"),
+        url: format!("{BASE}/v1/batches/{UPLOAD}"),
+        created_at: "2026-11-20T08:41:43.004Z".into(),
+        finished_at: None,
+        priority: Priority("low"),
+        filter: view::Filter { format: vec!["jpeg".into(), "png".into()], lacks: Some("thumbnail".into()), ..view::Filter::default() },
+        variants: vec![view::BatchVariant { name: "thumbnail".into(), options: "rs:fit:320:320".into() }],
+        counts: view::BatchCounts {
+            matched: Some(1000),
+            skipped: 12,
+            refused: 2,
+            open: 200,
+            completed: 484,
+            partial: 0,
+            failed: 2,
+            cancelled: 0,
+        },
+        progress: Some(0.5),
+        expected_end_at: Some("2026-11-20T08:43:01.510Z".into()),
+        refusals: vec![view::BatchRefusal {
+            code: ProblemCode("variant_exists"),
+            images: 2,
+            example: IMAGE.into(),
+            detail: "variant thumbnail exists with other options".into(),
+        }],
+    })
+}
+
+pub(super) fn dry_run() -> Value {
+    value(&view::BatchDryRun { dry_run: true, matched: 1000 })
+}
+
+pub(super) fn steered() -> Value {
+    value(&view::Steered { matched: 1204, done: 1000, left: 204, stopped_by: Some("limit") })
 }
 
 pub(super) fn readiness(ready: bool) -> Value {

@@ -80,7 +80,7 @@ fn job() -> Op {
 /// What both streams have in common.
 const STREAM: &str = "Server-sent events; the data of each is an `Event` as JSON. Names: `upload.received`, `job.started`, `task.completed`, `task.failed`, \
      `job.retrying`, `job.completed` (some of it completed, at least), `job.failed`, `job.cancelled`, `upload.completed` (all its jobs have ended), \
-     `upload.deleted`. A comment is sent every 15 seconds. Who comes back with `Last-Event-ID` gets what it missed; where that is not known any more, or a \
+     `upload.deleted`; among all events also `batch.progress` (once a second at most) and `batch.completed` (it has ended, `status` says how). A comment is sent every 15 seconds. Who comes back with `Last-Event-ID` gets what it missed; where that is not known any more, or a \
      listener was too slow, `reset` comes with how things are now. An event may be told again that `reset` shows already.";
 
 fn events_of_upload() -> Op {

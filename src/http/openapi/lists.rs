@@ -62,7 +62,8 @@ pub(super) fn operations() -> Vec<Op> {
     ]
 }
 
-fn list<T: ToSchema>(path: &'static str, operation: &str, summary: &str, example: Value) -> Op {
+/// A list in parts, newest first.
+pub(super) fn list<T: ToSchema>(path: &'static str, operation: &str, summary: &str, example: Value) -> Op {
     let limit = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(200));
     let about = "In parts. A part may hold fewer than `limit` and still have a `next_cursor`: it ends at 2000 variants or so, too, \
                  but holds one item at least. The cursor stays good when things are added or deleted meanwhile.";

@@ -1,8 +1,9 @@
 //! The service's own description: `/openapi.json`, made once from the types that answer, and `/docs`, which shows it.
 //!
-//! Operations are written down in `ingest.rs`, `follow.rs`, `lists.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
+//! Operations are written down in `ingest.rs`, `follow.rs`, `lists.rs`, `batches.rs` and `operate.rs`; shapes come from `http/view/`, statuses from `http/problem.rs`,
 //! options from the pipeline's table. Tests hold the document to the router.
 
+mod batches;
 mod examples;
 mod follow;
 mod ingest;
@@ -107,7 +108,12 @@ fn tagged(headers: &HeaderMap, tag: &str, media_type: &'static str, text: &'stat
 
 /// The whole description.
 fn document() -> OpenApi {
-    let operations = ingest::operations().into_iter().chain(follow::operations()).chain(lists::operations()).chain(operate::operations());
+    let operations = ingest::operations()
+        .into_iter()
+        .chain(follow::operations())
+        .chain(lists::operations())
+        .chain(batches::operations())
+        .chain(operate::operations());
     let paths = operations.fold(PathsBuilder::new(), |paths, operation| operation.into_paths(paths));
     let mut components = ComponentsBuilder::new().schemas_from_iter(
         [
@@ -119,6 +125,10 @@ fn document() -> OpenApi {
             of::<view::UploadList>(),
             of::<view::ImageList>(),
             of::<view::JobList>(),
+            of::<view::Batch>(),
+            of::<view::BatchDryRun>(),
+            of::<view::BatchList>(),
+            of::<view::Steered>(),
             of::<view::Event>(),
             of::<view::Variants>(),
             of::<view::Explained>(),
@@ -164,6 +174,7 @@ fn tag(name: &str, what: &str) -> Tag {
 const TAGS: &[(&str, &str)] = &[
     ("ingest", "Images in: streamed, made durable, answered with 202 before any pixel is worked on."),
     ("follow", "What became of them: poll, wait with `?wait=S`, or listen to events; cancel and retry."),
+    ("batches", "The same for many stored images at once, in the background."),
     ("deliver", "Originals and variants out: strong tags, single ranges, cached for good."),
     ("operate", "Health, figures, presets."),
     ("pages", "For people."),

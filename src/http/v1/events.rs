@@ -248,7 +248,7 @@ mod tests {
 
     fn tell(follow: &Follow, of: u128) {
         let upload = UploadId::from_uuid(Uuid::from_u128(of));
-        follow.tell(Event { upload, at: Timestamp::from_millis(1_790_000_000_000), what: What::UploadReceived(1) });
+        follow.tell(Event { upload: Some(upload), at: Timestamp::from_millis(1_790_000_000_000), what: What::UploadReceived(1) });
     }
 
     struct Stage {
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!((of_one.matches(&id.to_string()).count(), of_one.matches("\nevent: ").count()), (96, 96));
         // The last of it ends the stream of its upload, not of all.
         let ended = What::UploadDeleted;
-        stage.follow.tell(Event { upload: id, at: Timestamp::from_millis(1), what: ended });
+        stage.follow.tell(Event { upload: Some(id), at: Timestamp::from_millis(1), what: ended });
         assert!(next(&mut one).await.expect("a chunk").contains("event: upload.deleted"));
         assert_eq!(next(&mut one).await, None);
         assert!(next(&mut all).await.expect("a chunk").contains("event: upload.deleted"));

@@ -2,25 +2,18 @@
 //!
 //! Reads at most the header of the image where that is enough; no pixel is decoded.
 
-use std::io::Cursor;
-
 use axum::{Json, Router, extract::State, routing::get};
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt as _;
 use http::Uri;
-use image_pipeline::{ErrorKind, Limits, Plan, Probe, Spec, plan_with, probe};
+use image_pipeline::{Plan, Spec, plan_with};
 
 use crate::{
-    catalog::{ImageView, Subject},
+    catalog::Subject,
     domain::{Code, ImageId},
     http::{App, absent::absent, form, problem::Problem, view},
     ingest::refusal_of,
 };
 
 use super::intake::query_pairs;
-
-/// Enough for nearly every header; what is longer is read whole.
-const HEAD_BYTES: u64 = 256 << 10;
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/v1/explain", get(explain))
@@ -39,7 +32,7 @@ async fn explain(State(site): State<App>, uri: Uri) -> Result<Json<view::Explain
         None => None,
         Some(id) => {
             let Some(image) = site.catalog.image(id).await? else { return Err(absent(&site, Subject::Image(id)).await) };
-            let probe = probed(&site, &image).await?;
+            let probe = site.further.probe(&image).await?;
             let plan =
                 plan_with(&probe, &specs, &site.limits.image, &site.watermarks).map_err(|error| Problem::from(refusal_of(&error)))?;
             Some((image, plan))
@@ -71,31 +64,4 @@ fn stage(stage: image_pipeline::PlanStage) -> view::ExplainedStage {
         rough_ms: stage.cost.map(|cost| (cost.time_ns as f64 / 1e5).round() / 10.0),
         held_bytes: stage.cost.map(|cost| cost.held_bytes),
     }
-}
-
-/// What the header of a stored original says.
-pub(super) async fn probed(site: &App, image: &ImageView) -> Result<Probe, Problem> {
-    let limits = &site.limits.image;
-    match probe_first(site, image, image.bytes.min(HEAD_BYTES), limits).await? {
-        Err(error) if error.kind() == ErrorKind::Truncated && image.bytes > HEAD_BYTES => {
-            // As much memory as a job would hold for it, and from the same budget.
-            let _bytes = site.compute.bytes(image.bytes).await;
-            Ok(probe_first(site, image, image.bytes, limits).await?.map_err(|error| Problem::from(refusal_of(&error)))?)
-        }
-        probed => Ok(probed.map_err(|error| Problem::from(refusal_of(&error)))?),
-    }
-}
-
-async fn probe_first(site: &App, image: &ImageView, bytes: u64, limits: &Limits) -> Result<Result<Probe, image_pipeline::Error>, Problem> {
-    let read = site.store.open(image.blob, Some(0..bytes)).await?;
-    let failed = |error: std::io::Error| Problem::internal(&error, "could not read a stored original");
-    let head: BytesMut = read
-        .stream
-        .try_fold(BytesMut::new(), |mut all, piece: Bytes| async move {
-            all.extend_from_slice(&piece);
-            Ok(all)
-        })
-        .await
-        .map_err(failed)?;
-    Ok(probe(&mut Cursor::new(&head[..]), limits))
 }

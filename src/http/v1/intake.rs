@@ -71,7 +71,11 @@ pub(super) fn pool_client(extensions: &Extensions) -> Client {
     client::client_of(extensions).map_or(Client::Local, |address| Client::Address(client_network(address)))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The client's key against sending twice.
+///
+/// # Errors
+/// `bad_request` when it is no key.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| text.trim().trim_matches('"')).filter(|key| !key.is_empty() && key.len() <= MAX_KEY_BYTES);
     let key = key

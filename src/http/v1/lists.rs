@@ -1,4 +1,4 @@
-//! `GET /v1/uploads`, `GET /v1/images`, `GET /v1/jobs`: newest first, in parts, each with the way to the next.
+//! `GET /v1/uploads`, `GET /v1/images`, `GET /v1/jobs`, `GET /v1/batches`: newest first, in parts, each with the way to the next.
 //!
 //! A cursor is the last id of a part, opaque to clients: it stays good when things are added or deleted.
 
@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use crate::{
     catalog::{ImageView, JobView, Listed, Page, UploadView},
-    domain::{BlobId, Code, ImageId, JobId, JobState, UploadId},
+    domain::{BatchId, BlobId, Code, ImageId, JobId, JobState, UploadId},
     http::{App, base_url::BaseUrl, problem::Problem, view},
 };
 
-use super::{intake::query_pairs, uploads::tagged_json};
+use super::{batches::shown, intake::query_pairs, uploads::tagged_json};
 
 /// Items in a part unless the client says otherwise.
 pub(super) const DEFAULT_LIMIT: u32 = 50;
@@ -24,7 +24,11 @@ pub(super) const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
 pub(super) fn routes() -> Router<App> {
-    Router::new().route("/v1/uploads", get(uploads)).route("/v1/images", get(images)).route("/v1/jobs", get(jobs))
+    Router::new()
+        .route("/v1/uploads", get(uploads))
+        .route("/v1/images", get(images))
+        .route("/v1/jobs", get(jobs))
+        .route("/v1/batches", get(batches))
 }
 
 async fn uploads(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
@@ -58,6 +62,14 @@ async fn jobs(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderM
     let jobs = part.items.iter().map(|item| view::job(item, &base.0)).collect();
     let next_cursor = part.next.map(|next| cursor(next.uuid()));
     Ok(asked.answer(&headers, &base.0, "jobs", next_cursor.clone(), &view::JobList { jobs, next_cursor }))
+}
+
+async fn batches(State(site): State<App>, base: BaseUrl, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let asked = Asked::of(&uri, false)?;
+    let part = site.catalog.batches(asked.page(BatchId::from_uuid)).await?;
+    let batches = part.items.iter().map(|item| shown(&site, item, &base)).collect();
+    let next_cursor = part.next.map(|next| cursor(next.uuid()));
+    Ok(asked.answer(&headers, &base.0, "batches", next_cursor.clone(), &view::BatchList { batches, next_cursor }))
 }
 
 fn cursor(last: Uuid) -> String {

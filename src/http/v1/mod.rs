@@ -1,5 +1,7 @@
 //! The versioned endpoints: one file per group.
 
+mod batches;
+mod bulk;
 mod erase;
 mod events;
 mod explain;
@@ -20,6 +22,8 @@ pub(crate) use intake::query_pairs;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
+        .merge(batches::routes())
+        .merge(bulk::routes())
         .merge(erase::routes())
         .merge(events::routes())
         .merge(explain::routes())

@@ -39,7 +39,11 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
     Ok(tagged_json(request.headers(), &view::upload(&view, &base.0)))
 }
 
-fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
+/// The `?wait=` of a read.
+///
+/// # Errors
+/// `bad_request` out of range, `bad_option` for any other parameter.
+pub(super) fn wait_of(uri: &http::Uri) -> Result<Option<Duration>, Problem> {
     let mut wait = None;
     for (name, value) in query_pairs(uri)? {
         if name != "wait" {

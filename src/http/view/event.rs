@@ -5,20 +5,29 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    domain::TaskFailure,
+    domain::{self, BatchId, BatchState, TaskFailure},
     follow::{self, Attempt, OfJob, Times, What},
 };
 
-use super::{job::Failure, job::failure, ms, time};
+use super::{BatchCounts, batch_counts, job::Failure, job::failure, ms, time};
 
 /// The data of an event, whatever its name; members that say nothing of it are absent.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Event {
     #[schema(format = "date-time")]
     pub(crate) at: String,
-    /// Id of the upload.
-    #[schema(format = "uuid")]
-    pub(crate) upload: String,
+    /// Id of the upload; absent where it is of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uuid")]
+    pub(crate) upload: Option<String>,
+    /// Id of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uuid")]
+    pub(crate) batch: Option<String>,
+    /// What is counted of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) counts: Option<BatchCounts>,
     /// Id of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = "uuid")]
@@ -31,7 +40,7 @@ pub(crate) struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, examples("thumb"))]
     pub(crate) variant: Option<String>,
-    /// State of what the event is of: a job, a task, an upload.
+    /// State of what the event is of: a job, a task, an upload, a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, examples("completed"))]
     pub(crate) status: Option<&'static str>,
@@ -84,6 +93,13 @@ impl Event {
         self
     }
 
+    fn of_batch(mut self, of: BatchId, state: BatchState, counts: &domain::BatchCounts) -> Self {
+        self.batch = Some(of.to_string());
+        self.status = Some(state.as_str());
+        self.counts = Some(batch_counts(counts));
+        self
+    }
+
     fn of_attempt(mut self, of: Attempt) -> Self {
         (self.attempt, self.max_attempts) = (Some(of.attempt), Some(of.max_attempts));
         self
@@ -97,7 +113,7 @@ impl Event {
 
 /// The data of an event.
 pub(crate) fn event(told: &follow::Event) -> Event {
-    let plain = Event { at: time(told.at), upload: told.upload.to_string(), ..Event::default() };
+    let plain = Event { at: time(told.at), upload: told.upload.map(|upload| upload.to_string()), ..Event::default() };
     match &told.what {
         What::UploadReceived(images) => Event { images: Some(*images), ..plain },
         What::JobStarted(of, attempt) => plain.of_job(*of, "running").of_attempt(*attempt),
@@ -123,6 +139,8 @@ pub(crate) fn event(told: &follow::Event) -> Event {
         What::JobCancelled(of, state) => plain.of_job(*of, state.as_str()),
         What::UploadCompleted(state) => Event { status: Some(state.as_str()), ..plain },
         What::UploadDeleted => plain,
+        What::BatchProgress(of, counts) => plain.of_batch(*of, BatchState::Running, counts),
+        What::BatchCompleted(of, state, counts) => plain.of_batch(*of, *state, counts),
     }
 }
 

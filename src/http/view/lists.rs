@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Image, Upload, job::Job};
+use super::{Batch, Image, Upload, job::Job};
 
 /// A part of the list of uploads.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +30,16 @@ pub(crate) struct ImageList {
 pub(crate) struct JobList {
     /// Newest first.
     pub(crate) jobs: Vec<Job>,
+    /// `cursor` of the next part; null with the last one.
+    #[schema(required = true, examples("AZjA3gAAcACAAAAAAAAA_w"))]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// A part of the list of batches.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchList {
+    /// Newest first.
+    pub(crate) batches: Vec<Batch>,
     /// `cursor` of the next part; null with the last one.
     #[schema(required = true, examples("AZjA3gAAcACAAAAAAAAA_w"))]
     pub(crate) next_cursor: Option<String>,

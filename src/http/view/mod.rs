@@ -3,6 +3,7 @@
 //!
 //! Must not know requests or statuses: rows of the catalog go in, bodies come out.
 
+mod batch;
 mod event;
 mod explain;
 mod image;
@@ -18,16 +19,19 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 
+pub(crate) use batch::{Batch, BatchCounts, BatchDryRun, BatchRefusal, BatchVariant, Filter, Steered, batch, batch_counts};
 pub(crate) use event::{Event, event};
 pub(crate) use explain::{Explained, ExplainedPlan, ExplainedResult, ExplainedStage, ExplainedVariant};
 pub(crate) use image::{Image, UploadImage, image};
 pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, Variants, job, task};
-pub(crate) use lists::{ImageList, JobList, UploadList};
+pub(crate) use lists::{BatchList, ImageList, JobList, UploadList};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;
 pub(crate) use stats::{Pool, Stage, Stats};
 pub(crate) use upload::{PlainUpload, Rejected, Upload, rejected, upload};
-pub(crate) use words::{JobStatus, Priority, ProblemCode, ResultFormat, SourceFormat, TaskErrorCode, TaskStatus, UploadStatus};
+pub(crate) use words::{
+    BatchStatus, JobStatus, Priority, ProblemCode, ResultFormat, SourceFormat, TaskErrorCode, TaskStatus, UploadStatus,
+};
 
 /// Milliseconds with microsecond precision.
 pub(crate) fn ms(time: Duration) -> f64 {

@@ -52,6 +52,12 @@ word!(
 );
 
 word!(
+    /// State of a batch.
+    BatchStatus of domain::BatchState::ALL.iter().map(|state| state.as_str()),
+    "`running` → `completed`: every image that matches has its variants · `partial`: some have · `failed`: none has · `cancelled`: stopped; what was done stays. A retry of a job makes one that had ended by itself run again."
+);
+
+word!(
     /// State of a task.
     TaskStatus of domain::TaskState::ALL.iter().map(|state| state.as_str()),
     "`queued` → `running` → `completed`: its variant is stored · `failed`: it ended without one · `cancelled`."

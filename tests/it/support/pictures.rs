@@ -184,3 +184,6 @@ fn crc32(bytes: &[u8]) -> u32 {
         .iter()
         .fold(!0_u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { 0xEDB8_8320 ^ (c >> 1) } else { c >> 1 }))
 }
+
+/// Options that keep a core for many seconds, whatever the source; whoever asks for it cancels it.
+pub(crate) const SLOW: &str = "rs:force:4000:3000:1/median:99/f:png";

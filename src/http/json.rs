@@ -1,0 +1,70 @@
+//! Bodies of requests that are JSON: small, of the right type, and refused in words where they are not what is expected.
+
+use axum::extract::Request;
+use bytes::BytesMut;
+use futures_util::TryStreamExt as _;
+use http::{Extensions, HeaderMap, HeaderValue, header};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    domain::{Code, Refusal, Timestamp},
+    ingest::{BodyError, IngestError, essence},
+};
+
+use super::{App, body, problem::Problem};
+
+/// Longest body: 32 variants with long options are a tenth of it.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What came with a body.
+pub(crate) struct Sent<T> {
+    pub(crate) json: T,
+    pub(crate) headers: HeaderMap,
+    pub(crate) extensions: Extensions,
+}
+
+/// Reads a body; `example` is shown to whoever sends something else.
+///
+/// # Errors
+/// `unsupported_media_type`, `too_large`, or `bad_request` with what was found.
+pub(crate) async fn read<T: DeserializeOwned>(site: &App, request: Request, example: &str) -> Result<Sent<T>, Problem> {
+    let (head, body) = request.into_parts();
+    let kind = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).and_then(essence);
+    if kind.as_deref() != Some("application/json") {
+        let found = kind.as_deref().unwrap_or("none").to_owned();
+        return Err(Problem::new(Code::UnsupportedMediaType, format!("content type is {found}; application/json is allowed")));
+    }
+    let text = body::stream(body, site.pace).map_err(of_body).try_fold(BytesMut::new(), |mut text, chunk| async move {
+        if text.len() + chunk.len() > MAX_BODY_BYTES {
+            let limit = MAX_BODY_BYTES as u64;
+            return Err(Refusal::over(Code::TooLarge, format!("the request has more bytes than {limit}"), limit, None).into());
+        }
+        text.extend_from_slice(&chunk);
+        Ok(text)
+    });
+    let text = text.await?;
+    let unexpected = |why: &str| Problem::new(Code::BadRequest, format!("the body is not what is expected, such as {example}: {why}"));
+    // A list would be taken for the members of an object, in order.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unexpected("it is no object"));
+    }
+    let json = serde_json::from_slice(&text).map_err(|error| unexpected(&error.to_string()))?;
+    Ok(Sent { json, headers: head.headers, extensions: head.extensions })
+}
+
+fn of_body(error: BodyError) -> Problem {
+    IngestError::from(error).into()
+}
+
+/// A time in a body.
+///
+/// # Errors
+/// `bad_request` when it is none.
+pub(crate) fn time_of(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let at = text.parse::<jiff::Timestamp>().map_err(|_| {
+        let text: String = text.chars().take(64).collect();
+        Problem::new(Code::BadRequest, format!("{name} is {text:?}, expected a time of RFC 3339 such as 2026-11-20T08:00:00Z"))
+    })?;
+    Ok(Some(Timestamp::from_millis(at.as_millisecond())))
+}
