@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
+    backup::{self, Backup},
     catalog::{Catalog, sqlite::SqliteCatalog},
     clock::{Clock, FlooredIds, IdSource, SystemClock},
     compute::{self, Compute},
@@ -232,6 +233,16 @@ impl App {
         let store = LocalStore::open_to_read(root.join(BLOBS)).with_context(|| cannot("stored files"))?;
         let catalog = SqliteCatalog::open_to_read(&root.join(CATALOG)).await.with_context(|| cannot("catalog"))?;
         upkeep::scrub(&catalog, &store, rate).await.with_context(|| cannot("catalog"))
+    }
+
+    /// Copies the data folder to `to`, with its stored files if they are wanted; changes nothing and needs no lock, so it may run beside the service.
+    ///
+    /// # Errors
+    /// When there is no data folder, or `to` is not empty or has no room.
+    pub async fn backup(config: &Config, to: &Path, with_blobs: bool) -> anyhow::Result<Backup> {
+        let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
+        let to = std::path::absolute(to).context("the backup's folder has no name")?;
+        backup::backup(&root, &to, backup::Names { catalog: CATALOG, blobs: BLOBS }, with_blobs).await.context("no backup was made")
     }
 
     /// The address that was bound.

@@ -3,6 +3,7 @@
 //! The rooms and what each may use are drawn in `docs/ARCHITECTURE.md`; `tests/it/tidy.rs` holds them to it.
 
 pub mod app;
+pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! The service from outside: one binary, a module per promise, the real server on a free port.
 
+mod backup;
 mod config;
 mod crash;
 mod deliver;

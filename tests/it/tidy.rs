@@ -28,6 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("queue", &["domain", "clock", "store", "catalog", "copies", "compute", "facts", "follow", "telemetry"]),
     ("deliver", &["domain", "store", "catalog", "queue"]),
     ("upkeep", &["domain", "clock", "store", "catalog", "telemetry"]),
+    ("backup", &["catalog", "domain", "store"]),
     ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
     (
@@ -39,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "backup",
             "catalog",
             "clock",
             "compute",
@@ -83,8 +85,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("tower_http", &["src/http/"], "the framework is known in one room"),
     ("StatusCode", &["src/http/"], "status codes do not exist below http"),
     ("sqlx", &["src/catalog/"], "SQL lives in the catalog"),
-    ("LocalStore", &["src/store/", "src/app.rs"], "only the composition root names back ends"),
-    ("SqliteCatalog", &["src/catalog/", "src/app.rs"], "only the composition root names back ends"),
+    ("LocalStore", &["src/store/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
+    ("SqliteCatalog", &["src/catalog/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
     ("spawn_blocking", &["src/store/", "src/ingest/"], "blocking work is file work"),
     ("SystemTime", &["src/clock.rs"], "time comes from the clock"),
     ("anyhow", &["src/main.rs", "src/app.rs", "src/cli.rs"], "seams have errors of their own"),
@@ -100,6 +102,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/config/",
             "src/cli.rs",
             "src/app.rs",
+            "src/backup.rs",
             "src/telemetry/",
             "src/catalog/sqlite/",
             // A socket's file, and certificates.
@@ -116,6 +119,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/config/",
             "src/cli.rs",
             "src/app.rs",
+            "src/backup.rs",
             "src/catalog/sqlite/",
             "src/http/serve/listen.rs",
             "src/http/serve/tls.rs",

@@ -7,6 +7,7 @@ mod accept;
 mod add;
 mod blobs;
 mod columns;
+mod copy;
 mod erase;
 mod lists;
 mod steer;
@@ -125,7 +126,8 @@ impl SqliteCatalog {
             .read_only(true)
             .pragma("mmap_size", "0")
             .disable_statement_logging();
-        let conn = options.connect().await.map_err(|e| of_opening(path, e))?;
+        let mut conn = options.connect().await.map_err(|e| of_opening(path, e))?;
+        refuse_newer(path, &mut conn).await?;
         let readers = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
         Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
     }
@@ -164,13 +166,8 @@ impl SqliteCatalog {
     }
 }
 
-/// Brings the schema up to date, unless it is ahead of us.
-async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
-    let failed = |e: MigrateError| match e {
-        MigrateError::Execute(e) => of_opening(path, e),
-        source => CatalogError::Backend(OpenError::Migrate { path: path.into(), source }.into()),
-    };
-    // Asked before anything is written: a newer catalog must stay as it is.
+/// Refuses a catalog whose schema is ahead of us; writes nothing.
+async fn refuse_newer(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
     let is_there: bool = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = ?")
         .bind(APPLIED)
         .fetch_one(&mut *conn)
@@ -178,15 +175,29 @@ async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), Catalog
         .map_err(|e| of_opening(path, e))?;
     let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
     if is_there {
-        let applied = conn.list_applied_migrations(APPLIED).await.map_err(failed)?;
+        let applied = conn.list_applied_migrations(APPLIED).await.map_err(|e| of_migrating(path, e))?;
         if let Some(found) = applied.iter().map(|m| m.version).max().filter(|found| *found > known) {
             return Err(CatalogError::Backend(OpenError::Newer { path: path.into(), found, known }.into()));
         }
     }
+    Ok(())
+}
+
+/// Brings the schema up to date, unless it is ahead of us.
+async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
+    // Asked before anything is written: a newer catalog must stay as it is.
+    refuse_newer(path, conn).await?;
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect()).run(conn).await.map_err(failed)
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect()).run(conn).await.map_err(|e| of_migrating(path, e))
+}
+
+fn of_migrating(path: &Path, error: MigrateError) -> CatalogError {
+    match error {
+        MigrateError::Execute(e) => of_opening(path, e),
+        source => CatalogError::Backend(OpenError::Migrate { path: path.into(), source }.into()),
+    }
 }
 
 fn of_opening(path: &Path, source: sqlx::Error) -> CatalogError {

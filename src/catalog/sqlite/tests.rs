@@ -301,6 +301,8 @@ async fn lists_and_sweeps_walk_indexes_and_do_not_sort() {
         (blobs::DEAD, "blobs_dead (id>?)"),
         (blobs::AFTER, "PRIMARY KEY (id>?)"),
         (erase::PURGE_TOMBSTONES, "tombstones_deleted_at (deleted_at<?)"),
+        (copy::UPLOADS_OF, "images_blob (blob=?)"),
+        (copy::UPLOADS_OF, "variants_result (result=?)"),
         ("DELETE FROM jobs WHERE image = ?", "jobs_image (image=?)"),
         ("DELETE FROM tasks WHERE image = ?", "tasks_image_name (image=?)"),
         ("SELECT id, blob FROM images WHERE upload = ?", "images_upload (upload=?)"),
@@ -365,7 +367,36 @@ async fn a_newer_catalog_is_refused_and_left_alone() {
     let before = std::fs::read(folder.path()).expect("reads");
     let refused = SqliteCatalog::open(&folder.path()).await.expect_err("is refused");
     assert!(chain(&refused).contains("newer release (schema 999, this release knows up to 4)"), "{}", chain(&refused));
+    let refused = SqliteCatalog::open_to_read(&folder.path()).await.expect_err("is refused");
+    assert!(chain(&refused).contains("newer release"), "{}", chain(&refused));
     assert_eq!(std::fs::read(folder.path()).expect("reads"), before);
+}
+
+#[tokio::test]
+async fn a_copy_is_of_one_moment_and_whole() {
+    let folder = Folder::new();
+    let catalog = folder.open().await;
+    for rank in 0..20 {
+        catalog.accept_upload(upload(rank)).await.expect("accepts");
+    }
+    let beside = SqliteCatalog::open_to_read(&folder.path()).await.expect("opens");
+    let copy = folder.0.path().join("copy.db");
+    let ((), ()) = tokio::join!(
+        async {
+            for rank in 20..60 {
+                catalog.accept_upload(upload(rank)).await.expect("accepts beside the copy");
+            }
+        },
+        async { beside.copy_to(&copy).await.expect("copies") }
+    );
+    let copied = SqliteCatalog::open(&copy).await.expect("opens");
+    let totals = copied.totals().await.expect("reads");
+    let listed = copied.uploads(Page { owner: String::new(), before: None, limit: 200 }).await.expect("lists").items;
+    assert!((20..=60).contains(&totals.uploads) && listed.len() as u64 == totals.uploads, "{} listed of {totals:?}", listed.len());
+    let blob = copied.blobs_after(None, 1).await.expect("reads")[0].id;
+    assert_eq!(copied.uploads_of(blob).await.expect("reads").len(), 1);
+    let refused = beside.copy_to(&copy).await.expect_err("is there already");
+    assert!(chain(&refused).contains("exists"), "{}", chain(&refused));
 }
 
 #[tokio::test]
