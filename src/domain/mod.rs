@@ -5,11 +5,13 @@ mod codes;
 mod digest;
 mod ids;
 pub mod media;
+mod origin;
 mod states;
 mod time;
 
 pub use codes::{Code, Refusal, TaskCode, TaskFailure};
 pub use digest::hex;
 pub use ids::{BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
+pub use origin::{Origin, TraceId};
 pub use states::{JobState, Priority, TaskState, UploadState};
-pub use time::Timestamp;
+pub use time::{Timestamp, parse_span, span_text};

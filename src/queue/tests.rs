@@ -5,7 +5,7 @@ use crate::{
     catalog::{Lease, sqlite::SqliteCatalog},
     clock::{RandomIds, SystemClock},
     compute,
-    domain::{BlobId, ImageId, JobId, UploadId},
+    domain::{BlobId, ImageId, JobId, Priority, UploadId},
     store::LocalStore,
 };
 use image_pipeline::{RunReport, VariantOutcome};
@@ -50,6 +50,8 @@ async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
         suspect: false,
         has_facts: false,
         queued_at: SystemClock.now(),
+        priority: Priority::Normal,
+        origin: None,
         tasks: Vec::new(),
     };
     queue.inner.give_back(&job).await;

@@ -11,6 +11,7 @@ mod edge_policy;
 mod edges;
 mod erase;
 mod events;
+mod expiry;
 mod explain;
 mod facts;
 mod fairness;

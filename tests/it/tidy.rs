@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ingest", &["domain", "clock", "store", "catalog", "copies", "order"]),
     ("queue", &["domain", "clock", "store", "catalog", "copies", "compute", "facts", "follow", "telemetry"]),
     ("deliver", &["domain", "store", "catalog", "queue"]),
-    ("upkeep", &["domain", "clock", "store", "catalog", "telemetry"]),
+    ("upkeep", &["domain", "clock", "store", "catalog", "erase", "telemetry"]),
     ("backup", &["catalog", "domain", "store"]),
     ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "http",
         &["domain", "clock", "store", "catalog", "compute", "facts", "follow", "ingest", "order", "queue", "deliver", "erase", "telemetry"],
     ),
-    ("config", &["http", "ingest"]),
+    ("config", &["domain", "http", "ingest"]),
     ("cli", &["config"]),
     (
         "app",
@@ -129,7 +129,11 @@ const PATHS: &[(&str, &[&str], &str)] = &[
     ("thread::spawn", &[], "threads belong to compute, which names its own"),
     ("thread::Builder", &["src/compute.rs", "src/compute/"], "threads belong to compute"),
     ("std::env", &["src/config/", "src/cli.rs", "src/main.rs"], "the environment is configuration"),
-    ("Instant::now", &["src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
+    (
+        "Instant::now",
+        &["src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs", "src/telemetry/metrics.rs"],
+        "durations are measured where work is",
+    ),
     ("image_pipeline::run", &["src/queue/"], "pixels are worked on in the pool"),
 ];
 

@@ -9,6 +9,7 @@ mod blobs;
 mod columns;
 mod copy;
 mod erase;
+mod history;
 mod lists;
 mod steer;
 mod totals;
@@ -33,7 +34,8 @@ use sqlx::{
 
 use super::{
     Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobAdded, JobDone, JobFinished, JobView, Lease,
-    Listed, LiveBlob, NewJob, NewUpload, Page, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
+    Listed, LiveBlob, NewJob, NewUpload, Page, PastJob, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView,
+    Voided, Waiting,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -54,6 +56,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "lists_deletion", include_str!("../migrations/sqlite/0002_lists_deletion.sql")),
     (3, "facts", include_str!("../migrations/sqlite/0003_facts.sql")),
     (4, "frames", include_str!("../migrations/sqlite/0004_frames.sql")),
+    (6, "history", include_str!("../migrations/sqlite/0006_history.sql")),
 ];
 
 /// Why a catalog cannot be opened.
@@ -330,6 +333,31 @@ impl Catalog for SqliteCatalog {
 
     async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
         self.writer.run(move |session| Box::pin(erase::purge_tombstones(session, before, limit))).await
+    }
+
+    async fn expires_at(&self, id: UploadId) -> Result<Option<Timestamp>, CatalogError> {
+        history::expires_at(&self.readers, id).await
+    }
+
+    async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<UploadId>, CatalogError> {
+        history::expired_uploads(&self.readers, now, limit).await
+    }
+
+    async fn past_job(&self, id: JobId) -> Result<Option<PastJob>, CatalogError> {
+        history::past_job(&self.readers, id).await
+    }
+
+    async fn past_jobs(&self, page: Page<JobId>) -> Result<Listed<PastJob, JobId>, CatalogError> {
+        let _turn = self.list_turn().await?;
+        history::past_jobs(&self.readers, &page).await
+    }
+
+    async fn purge_past_jobs(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
+        self.writer.run(move |session| Box::pin(history::purge_past_jobs(session, before, limit))).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, CatalogError> {
+        history::waiting(&self.readers).await
     }
 
     async fn dead_blobs(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<BlobId>, CatalogError> {

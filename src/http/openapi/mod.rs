@@ -119,6 +119,7 @@ fn document() -> OpenApi {
             of::<view::UploadList>(),
             of::<view::ImageList>(),
             of::<view::JobList>(),
+            of::<view::PastJobList>(),
             of::<view::Event>(),
             of::<view::Variants>(),
             of::<view::Explained>(),

@@ -3,6 +3,7 @@
 mod erase;
 mod events;
 mod explain;
+mod history;
 mod images;
 mod intake;
 mod jobs;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(erase::routes())
         .merge(events::routes())
         .merge(explain::routes())
+        .merge(history::routes())
         .merge(images::routes())
         .merge(jobs::routes())
         .merge(lists::routes())

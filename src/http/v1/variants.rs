@@ -25,7 +25,7 @@ use crate::{
         path::Segments,
         problem::Problem,
         query::NoQuery,
-        view,
+        request_id, view,
     },
     ingest::{BodyError, SourceSize, UploadRequest, essence, plan_source},
 };
@@ -122,6 +122,7 @@ async fn wanted(site: &App, request: Request) -> Result<UploadRequest, Problem> 
     fields.extend(asked.priority.map(|priority| ("priority".to_owned(), priority)));
     let mut wanted = form::read(&fields, site.named(), None)?;
     wanted.client = intake::pool_client(&head.extensions);
+    wanted.origin = request_id::origin(&head.headers, &head.extensions);
     Ok(wanted)
 }
 

@@ -5,6 +5,7 @@
 
 mod event;
 mod explain;
+mod history;
 mod image;
 mod job;
 mod lists;
@@ -20,12 +21,13 @@ use crate::domain::Timestamp;
 
 pub(crate) use event::{Event, event};
 pub(crate) use explain::{Explained, ExplainedPlan, ExplainedResult, ExplainedStage, ExplainedVariant};
+pub(crate) use history::{PastJob, PastJobList, PastTask, Source, past_job};
 pub(crate) use image::{Image, UploadImage, image};
 pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, Variants, job, task};
 pub(crate) use lists::{ImageList, JobList, UploadList};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;
-pub(crate) use stats::{Pool, Stage, Stats};
+pub(crate) use stats::{Percentiles, Pool, PriorityLoad, Stage, Stats, Window, percentiles, window};
 pub(crate) use upload::{PlainUpload, Rejected, Upload, rejected, upload};
 pub(crate) use words::{JobStatus, Priority, ProblemCode, ResultFormat, SourceFormat, TaskErrorCode, TaskStatus, UploadStatus};
 
