@@ -52,7 +52,15 @@ fn image(rank: i64) -> NewImage {
         width_px: 4032,
         height_px: 3024,
         metadata: Vec::new(),
-        job: NewJob { id: JobId::from_uuid(uuid()), priority: Priority::Normal, rank, cost_bytes: 1, max_attempts: 5, tasks: vec![task] },
+        job: NewJob {
+            id: JobId::from_uuid(uuid()),
+            priority: Priority::Normal,
+            rank,
+            cost_bytes: 1,
+            max_attempts: 5,
+            origin: None,
+            tasks: vec![task],
+        },
     }
 }
 
@@ -61,6 +69,7 @@ fn upload(images: Vec<NewImage>) -> NewUpload {
         id: UploadId::from_uuid(uuid()),
         owner: String::new(),
         received_at: NOW,
+        expires_at: None,
         metadata: Vec::new(),
         rejected: Vec::new(),
         images,

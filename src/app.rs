@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
+    backup::{self, Backup},
     batch::{self, Batches},
     catalog::{Catalog, sqlite::SqliteCatalog},
     clock::{Clock, FlooredIds, IdSource, SystemClock},
@@ -58,9 +59,9 @@ pub struct App {
     queue: Queue,
     batches: Batches,
     catalog: Arc<SqliteCatalog>,
-    clock: Arc<dyn Clock>,
     repair: upkeep::Repair,
     doubtful: upkeep::Doubtful,
+    expiry: upkeep::Expiry,
     options: ServeOptions,
     stop: watch::Sender<bool>,
     /// Held while the service lives: no other process may use the data folder.
@@ -73,14 +74,14 @@ impl App {
     /// # Errors
     /// When the folder is in use or cannot be used, or the address cannot be bound; the text says which and what to do.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        Self::start_on(config, Disk::default()).await
+        Self::start_on(config, Disk::default(), Arc::new(SystemClock)).await
     }
 
-    /// The same on a disk of the caller's.
+    /// The same on a disk and by a clock of the caller's.
     ///
     /// # Errors
     /// As [`App::start`].
-    pub async fn start_on(config: &Config, disk: Disk) -> anyhow::Result<Self> {
+    pub async fn start_on(config: &Config, disk: Disk, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let started = Instant::now();
         let watermarks = config.read_watermarks()?;
         let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
@@ -91,7 +92,6 @@ impl App {
         store.try_out(&staging).with_context(|| format!("cannot store files below {}", root.display()))?;
         refuse_files_without_a_catalog(&root, &store)?;
         let catalog = Arc::new(SqliteCatalog::open(&root.join(CATALOG)).await.context("cannot use the catalog")?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // What carries an earlier time was made by an earlier process; see `upkeep::Repair`.
         let floor = clock.now();
         let ids: Arc<dyn IdSource> = Arc::new(FlooredIds::from(floor));
@@ -159,6 +159,7 @@ impl App {
                 watermarks: Arc::clone(&watermarks),
                 max_attempts: config.pool.max_attempts,
                 workers: compute.workers(),
+                upload_ttl: config.storage.upload_ttl,
             },
             on_news,
         );
@@ -220,6 +221,8 @@ impl App {
             uploads: Arc::new(Semaphore::new(max_uploads_in_flight)),
             max_uploads_in_flight,
             uploads_by_client: Clients::new(config.server.max_uploads_per_client),
+            max_ttl: config.storage.upload_ttl,
+            clock: Arc::clone(&clock),
             stopping,
             started,
             profiler: Default::default(),
@@ -239,7 +242,9 @@ impl App {
             grace: config.server.shutdown_grace,
         };
         let doubtful = upkeep::Doubtful { doubts, store: Arc::clone(&site.store), catalog: Arc::clone(&site.catalog) };
-        Ok(Self { listener, address, site, queue, batches, catalog, clock, repair, doubtful, options, stop, _lock: lock })
+        let (eraser, history) = (site.eraser.clone(), config.storage.history);
+        let expiry = upkeep::Expiry { catalog: Arc::clone(&site.catalog), eraser, clock, history };
+        Ok(Self { listener, address, site, queue, batches, catalog, repair, doubtful, expiry, options, stop, _lock: lock })
     }
 
     /// Compares everything in the data folder with what the catalog says; changes nothing and needs no lock, so it may run beside the service.
@@ -253,6 +258,16 @@ impl App {
         let store = LocalStore::open_to_read(root.join(BLOBS)).with_context(|| cannot("stored files"))?;
         let catalog = SqliteCatalog::open_to_read(&root.join(CATALOG)).await.with_context(|| cannot("catalog"))?;
         upkeep::scrub(&catalog, &store, rate).await.with_context(|| cannot("catalog"))
+    }
+
+    /// Copies the data folder to `to`, with its stored files if they are wanted; changes nothing and needs no lock, so it may run beside the service.
+    ///
+    /// # Errors
+    /// When there is no data folder, or `to` is not empty or has no room.
+    pub async fn backup(config: &Config, to: &Path, with_blobs: bool) -> anyhow::Result<Backup> {
+        let root = std::path::absolute(&config.storage.data_dir).context("the data folder has no name")?;
+        let to = std::path::absolute(to).context("the backup's folder has no name")?;
+        backup::backup(&root, &to, backup::Names { catalog: CATALOG, blobs: BLOBS }, with_blobs).await.context("no backup was made")
     }
 
     /// The address that was bound.
@@ -282,7 +297,7 @@ impl App {
         let work = tokio::spawn(self.queue.run(self.stop.subscribe(), grace));
         let batches = tokio::spawn(self.batches.run(self.stop.subscribe()));
         let http = tokio::spawn(serve(self.listener, router(Arc::clone(&self.site)), self.options, self.stop.subscribe()));
-        let upkeep = upkeep::run(self.repair, self.doubtful, Arc::clone(&self.site.catalog), self.clock, Arc::clone(&self.site.metrics));
+        let upkeep = upkeep::run(self.repair, self.doubtful, self.expiry, Arc::clone(&self.site.metrics));
         let upkeep = tokio::spawn(upkeep);
         shutdown.await;
         info!("stopping: no new connections, {} s for what runs", grace.as_secs());

@@ -1,4 +1,4 @@
-//! The command line: `serve` by default, `config`, `explain` and `scrub` beside it; every setting a flag.
+//! The command line: `serve` by default, `config`, `explain`, `scrub` and `backup` beside it; every setting a flag.
 
 use std::{
     fs::File,
@@ -47,6 +47,16 @@ pub enum Command {
         /// Options of each variant, as rs:fit:320:320/f:webp or pr:thumbnail
         #[arg(required = true)]
         options: Vec<String>,
+    },
+    /// Copy the catalog and list what it names, with --blobs all stored files as well; may run beside the service. Ends with 3 when stored files are
+    /// missing or damaged and the backup is without them
+    Backup {
+        /// An empty folder, or one that is not there yet
+        #[arg(value_name = "FOLDER")]
+        to: PathBuf,
+        /// Take the stored files, too: as second names (hard links) on the same file system, else as copies; FOLDER is a data folder then
+        #[arg(long)]
+        blobs: bool,
     },
     /// Read everything stored and say what is damaged or missing; may run beside the service, and ends with 1 when something is
     Scrub {

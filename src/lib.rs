@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod batch;
+pub mod backup;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 fn start() -> anyhow::Result<ExitCode> {
     let (command, config) = Cli::parse().resolve()?;
     let text = match &command {
-        Command::Serve | Command::Scrub { .. } => None,
+        Command::Serve | Command::Scrub { .. } | Command::Backup { .. } => None,
         Command::Config => Some(config.to_toml()),
         Command::Openapi => Some(format!("{}\n", http::openapi_json())),
         Command::Explain { image, options } => Some(explain(&config, image, options)?),
@@ -49,6 +49,12 @@ fn start() -> anyhow::Result<ExitCode> {
         .build()?;
     match command {
         Command::Scrub { rate } => runtime.block_on(scrub(&config, rate.bytes())),
+        Command::Backup { to, blobs } => {
+            let backup = runtime.block_on(App::backup(&config, &to, blobs))?;
+            write!(std::io::stdout(), "{backup}")?;
+            // 1 is what errors end with.
+            Ok(if backup.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+        }
         _ => runtime.block_on(run(&config)).map(|()| ExitCode::SUCCESS),
     }
 }

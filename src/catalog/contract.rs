@@ -9,6 +9,7 @@ mod blobs;
 mod bulk;
 mod claims;
 mod deletion;
+mod history;
 mod leases;
 mod lists;
 mod steering;
@@ -20,8 +21,8 @@ use uuid::Uuid;
 
 use super::{
     Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Deletion, Erased, Idempotency, ImageView, JobAdded, JobDone,
-    JobFinished, JobTiming, JobView, Lease, NewImage, NewJob, NewTask, NewUpload, Page, RejectedFile, Release, Retried, StoredVariant,
-    Subject, TaskDone, TaskTiming, Totals, Voided,
+    JobFinished, JobTiming, JobView, Lease, NewImage, NewJob, NewTask, NewUpload, Page, PastResult, RejectedFile, Release, Retried,
+    StoredVariant, Subject, TaskDone, TaskTiming, Totals, Voided,
 };
 use crate::{
     clock::{IdSource as _, RandomIds},
@@ -39,6 +40,9 @@ pub async fn check(catalog: &dyn Catalog) {
     let mut suite = Suite { catalog, uploads: Vec::new(), erased: Totals::default(), now: Timestamp::from_millis(1_790_000_000_000) };
     assert_eq!(suite.totals().await, Totals::default(), "the suite wants an empty catalog");
     suite.an_upload_reads_back().await;
+    suite.what_is_over_is_found_in_order().await;
+    suite.a_deleted_job_is_remembered_without_its_texts().await;
+    suite.what_waits_is_told_by_priority().await;
     suite.unknown_ids_are_none().await;
     suite.the_same_bytes_share_a_blob().await;
     suite.known_variants_complete_at_birth().await;
@@ -155,6 +159,7 @@ fn image(variants: &[&str]) -> NewImage {
             rank: 100,
             cost_bytes: 10,
             max_attempts: 3,
+            origin: None,
             tasks: variants.iter().map(task).collect(),
         },
     }
@@ -205,6 +210,7 @@ impl Suite<'_> {
             id: UploadId::from_uuid(uuid()),
             owner: "ada".into(),
             received_at: self.now,
+            expires_at: None,
             metadata: Vec::new(),
             rejected: Vec::new(),
             images,

@@ -6,6 +6,7 @@
 mod batches;
 mod bulk;
 pub mod contract;
+mod history;
 mod model;
 pub mod sqlite;
 mod steering;
@@ -16,6 +17,7 @@ use crate::domain::{BlobId, ImageId, JobId, JobState, LeaseToken, Timestamp, Upl
 
 pub use batches::*;
 pub use bulk::*;
+pub use history::*;
 pub use model::*;
 pub use steering::*;
 
@@ -144,7 +146,7 @@ pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
     /// Removes all rows of an upload, whatever its jobs are doing: their leases are lost, their unfinished tasks count as
     /// cancelled, its idempotency key is free again. References of its images are given back, and those of the results
     /// made of a blob with the last image of that blob; blobs that nothing points to are dead from here on and are
-    /// never live again. A tombstone stays for the upload, each image and each job.
+    /// never live again. A tombstone stays for the upload, each image and each job, and of each job what it was ([`PastJob`]).
     async fn delete_upload(&self, id: UploadId, at: Timestamp) -> Result<Deletion, CatalogError>;
 
     /// Removes one image like [`Catalog::delete_upload`], with the last image of an upload the upload, too.
@@ -155,6 +157,24 @@ pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
 
     /// Forgets the oldest tombstones from before `before`, at most `limit`; returns how many those were.
     async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError>;
+
+    /// When an upload's time is over; none also where there is no such upload.
+    async fn expires_at(&self, id: UploadId) -> Result<Option<Timestamp>, CatalogError>;
+
+    /// Uploads whose time was over at `now`, those that have waited longest first, at most `limit`.
+    async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<UploadId>, CatalogError>;
+
+    /// What is remembered of a job whose image was deleted.
+    async fn past_job(&self, id: JobId) -> Result<Option<PastJob>, CatalogError>;
+
+    /// Jobs whose images were deleted, newest first.
+    async fn past_jobs(&self, page: Page<JobId>) -> Result<Listed<PastJob, JobId>, CatalogError>;
+
+    /// Forgets past jobs that ended before `before`, the oldest first, at most `limit`; returns how many those were.
+    async fn purge_past_jobs(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError>;
+
+    /// What waits and runs now, an entry for each priority in the order of their declaration. O(n) in the jobs that wait.
+    async fn waiting(&self) -> Result<Vec<Waiting>, CatalogError>;
 
     /// Dead blobs in the order of their ids, after `after`, at most `limit`: what a crash left between a deletion and the removal of its files.
     async fn dead_blobs(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<BlobId>, CatalogError>;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::domain::{
-    BlobId, ImageId, JobId, JobState, Priority, Refusal, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState, VariantName,
+    BlobId, ImageId, JobId, JobState, Origin, Priority, Refusal, TaskFailure, TaskId, TaskState, Timestamp, UploadId, UploadState,
+    VariantName,
 };
 
 use super::Lease;
@@ -17,6 +18,8 @@ pub struct NewUpload {
     pub owner: String,
     /// When it was taken in.
     pub received_at: Timestamp,
+    /// When its time is over; kept until it is deleted, if absent.
+    pub expires_at: Option<Timestamp>,
     /// `metadata[key]` pairs of the request.
     pub metadata: Vec<(String, String)>,
     /// Files that were refused, in order.
@@ -83,6 +86,8 @@ pub struct NewJob {
     pub cost_bytes: u64,
     /// How many attempts it gets.
     pub max_attempts: u32,
+    /// The request it came with.
+    pub origin: Option<Origin>,
     /// One per variant (at least one), names unique.
     pub tasks: Vec<NewTask>,
 }
@@ -179,6 +184,10 @@ pub struct ClaimedJob {
     pub has_facts: bool,
     /// When it was enqueued.
     pub queued_at: Timestamp,
+    /// How urgent.
+    pub priority: Priority,
+    /// The request it came with.
+    pub origin: Option<Origin>,
     /// The tasks that have not ended.
     pub tasks: Vec<ClaimedTask>,
 }
@@ -322,6 +331,8 @@ pub struct UploadView {
     pub state: UploadState,
     /// When it was taken in.
     pub received_at: Timestamp,
+    /// When its time is over, if ever.
+    pub expires_at: Option<Timestamp>,
     /// `metadata[key]` pairs.
     pub metadata: Vec<(String, String)>,
     /// Refused files.
@@ -390,6 +401,8 @@ pub struct JobView {
     pub peak_bytes: Option<u64>,
     /// The last passing failure, or why it was given up.
     pub failure: Option<TaskFailure>,
+    /// The request it came with.
+    pub origin: Option<Origin>,
     /// In the order the client named them.
     pub tasks: Vec<TaskView>,
 }

@@ -102,6 +102,10 @@ pub struct Storage {
     pub data_dir: PathBuf,
     /// Uploads are refused with 507 when less than this is free.
     pub disk_reserve_bytes: u64,
+    /// How long an upload is kept, and the longest it may ask for; for ever, if absent.
+    pub upload_ttl: Option<Duration>,
+    /// How long a job is remembered after it ended, once its image is gone.
+    pub history: Duration,
 }
 
 /// How much work runs at once.
@@ -185,6 +189,8 @@ impl Config {
             storage: Storage {
                 data_dir: s.data_dir.unwrap_or_else(|| PathBuf::from("uploads")),
                 disk_reserve_bytes: s.disk_reserve_bytes.map_or(256 << 20, ByteSize::bytes),
+                upload_ttl: s.upload_ttl.map(|ttl| time("upload-ttl", Some(ttl), 0)).transpose()?,
+                history: s.history.map_or(Duration::from_secs(30 * 24 * 3600), Span::duration),
             },
             ingest: IngestLimits {
                 max_file_bytes,
@@ -284,6 +290,7 @@ mod tests {
             "public-url = \"x\"",
             "tls-cert = \"x\"",
             "idle-timeout = \"0s\"",
+            "upload-ttl = \"0s\"",
         ] {
             let settings = Settings::from_toml(text).expect("parses");
             assert!(Config::resolve(settings).is_err(), "{text}");

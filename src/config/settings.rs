@@ -103,6 +103,10 @@ settings! {
     max_animation_pixels: u64, "PIXMILL_MAX_ANIMATION_PIXELS", "N", |c| Some(c.ingest.image.max_animation_pixels);
     /// Free disk below which uploads are refused [default: 256 MiB]
     disk_reserve_bytes: ByteSize, "PIXMILL_DISK_RESERVE_BYTES", "SIZE", |c| Some(ByteSize(c.storage.disk_reserve_bytes));
+    /// How long uploads are kept, such as 7d; requests may ask for less with ttl [default: for ever]
+    upload_ttl: Span, "PIXMILL_UPLOAD_TTL", "TIME", |c| c.storage.upload_ttl.map(Span);
+    /// How long a job is remembered after it ended, once its image was deleted; 0s for not at all [default: 30d]
+    history: Span, "PIXMILL_HISTORY", "TIME", |c| Some(Span(c.storage.history));
     /// Connections served at once [default: 4096]
     max_connections: u32, "PIXMILL_MAX_CONNECTIONS", "N", |c| Some(c.server.max_connections);
     /// Connections served at once for each client (IPv6: each /64) [default: 512]

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::domain::{parse_span, span_text};
+
 /// A number of bytes; plain, or with a unit (`KB MB GB TB` of 1000, `KiB MiB GiB TiB` of 1024).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteSize(pub u64);
@@ -55,7 +57,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A length of time: `500ms`, `30s`, `5m`, `1h`.
+/// A length of time: `500ms`, `30s`, `5m`, `1h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -71,16 +73,13 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parsed: jiff::SignedDuration =
-            text.parse().map_err(|_| format!("{text:?} is no length of time: 500ms, 30s, 5m or 1h is allowed"))?;
-        Duration::try_from(parsed).map(Self).map_err(|_| format!("{text:?} is negative"))
+        parse_span(text).map(Self)
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0.as_millis();
-        if ms.is_multiple_of(1000) { write!(f, "{}s", ms / 1000) } else { write!(f, "{ms}ms") }
+        f.write_str(&span_text(self.0))
     }
 }
 
@@ -138,10 +137,15 @@ mod tests {
 
     #[test]
     fn spans_read_as_written() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000)] {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000), ("2w", 1_209_600_000)]
+        {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(ms))), "{text}");
         }
-        assert!("-3s".parse::<Span>().is_err());
-        assert!("soon".parse::<Span>().is_err());
+        for bad in ["-3s", "soon", "-1d", "1.5d", "9999999999999999d", ""] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+        for text in ["0s", "500ms", "90s", "30d"] {
+            assert_eq!(text.parse::<Span>().map(|span| span.to_string()), Ok(text.to_owned()));
+        }
     }
 }

@@ -69,6 +69,7 @@ mod tests {
             sha256: Sha256::digest(recorded).into(),
             format: "png".to_owned(),
             filename: None,
+            expires_at: None,
         };
         let pieces: Vec<io::Result<Bytes>> = stored.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
         let read = BlobRead { total_bytes: recorded.len() as u64, stream: stream::iter(pieces).boxed() };

@@ -18,7 +18,7 @@ use quick_cache::sync::Cache;
 
 use crate::{
     catalog::{Catalog, CatalogError, Erased, JobView, TaskView},
-    domain::{BlobId, ImageId, TaskState, VariantName, hex, media},
+    domain::{BlobId, ImageId, TaskState, Timestamp, VariantName, hex, media},
     store::{BlobRead, BlobStore, StoreError},
 };
 
@@ -42,6 +42,8 @@ pub struct Servable {
     pub format: String,
     /// Display name without extension, for saving.
     pub filename: Option<String>,
+    /// When it goes by itself, if ever.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What became of a look-up.
@@ -97,6 +99,7 @@ impl Deliver {
             sha256: view.sha256,
             format: view.format,
             filename: view.filename.as_deref().map(|name| media::stem(name).to_owned()),
+            expires_at: self.catalog.expires_at(view.upload).await?,
         };
         Ok(Found::Ready(self.remember(key, entry, erasures)))
     }
@@ -122,6 +125,7 @@ impl Deliver {
                     sha256: result.sha256,
                     format: result.format.clone(),
                     filename: stem,
+                    expires_at: self.catalog.expires_at(view.job.upload).await?,
                 };
                 Ok(Found::Ready(self.remember(key, entry, erasures)))
             }
@@ -212,6 +216,7 @@ mod tests {
             etag: etag(&[0; 32]),
             format: "png".into(),
             filename: None,
+            expires_at: None,
         };
         let keys = [Key::Original(gone), Key::Variant(gone, name.clone()), Key::Original(other)];
         for key in &keys {

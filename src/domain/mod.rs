@@ -6,6 +6,7 @@ mod codes;
 mod digest;
 mod ids;
 pub mod media;
+mod origin;
 mod states;
 mod time;
 
@@ -13,5 +14,6 @@ pub use batch::{BatchCounts, BatchState};
 pub use codes::{Code, Refusal, TaskCode, TaskFailure};
 pub use digest::hex;
 pub use ids::{BatchId, BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
+pub use origin::{Origin, TraceId};
 pub use states::{JobState, Priority, TaskState, UploadState};
-pub use time::Timestamp;
+pub use time::{Timestamp, parse_span, span_text};

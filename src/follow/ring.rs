@@ -55,8 +55,10 @@ pub enum What {
     TaskFailed(OfJob, VariantName, TaskFailure),
     /// An attempt failed, or somebody wants the failed tasks tried again: it is due at this time.
     JobRetrying(OfJob, Attempt, Timestamp, Option<TaskFailure>),
-    /// It has ended by itself, in this state.
+    /// It has ended by itself, in this state, without having been worked on to its end.
     JobEnded(OfJob, JobState, Option<TaskFailure>),
+    /// It was worked on to its end, in these times, and charged so many bytes at most.
+    JobWorked(OfJob, JobState, Times, u64),
     /// Somebody cancelled it; what had completed stays.
     JobCancelled(OfJob, JobState),
     /// All its jobs have ended.
@@ -101,10 +103,12 @@ impl Event {
             What::TaskCompleted(..) => "task.completed",
             What::TaskFailed(..) => "task.failed",
             What::JobRetrying(..) => "job.retrying",
-            What::JobEnded(_, JobState::Failed, _) => "job.failed",
-            What::JobCancelled(..) | What::JobEnded(_, JobState::Cancelled, _) => "job.cancelled",
+            What::JobEnded(_, JobState::Failed, _) | What::JobWorked(_, JobState::Failed, ..) => "job.failed",
+            What::JobCancelled(..) | What::JobEnded(_, JobState::Cancelled, _) | What::JobWorked(_, JobState::Cancelled, ..) => {
+                "job.cancelled"
+            }
             // Some of it completed, at least.
-            What::JobEnded(..) => "job.completed",
+            What::JobEnded(..) | What::JobWorked(..) => "job.completed",
             What::UploadCompleted(_) => "upload.completed",
             What::UploadDeleted => "upload.deleted",
             What::BatchProgress(..) => "batch.progress",

@@ -1,6 +1,6 @@
 //! `GET /i/{image}` and `GET /i/{image}/{variant}[.{ext}]`: bytes out, with tags, ranges and no surprises.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
@@ -15,14 +15,26 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::{
     catalog::Subject,
     deliver::{Conditions, Found, Selection, Servable, select},
-    domain::{Code, ImageId, VariantName, media},
+    domain::{Code, ImageId, Timestamp, VariantName, media},
     store::StoreError,
 };
 
-use super::{App, RESOURCE_POLICY, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view};
+use super::{
+    App, RESOURCE_POLICY,
+    absent::{absent, gone},
+    base_url::BaseUrl,
+    path::Segments,
+    problem::Problem,
+    query::NoQuery,
+    server_timing::{SERVER_TIMING, server_timing},
+    view,
+};
 
 /// Seconds until a variant in work is worth asking for again.
 const ASK_AGAIN_S: u64 = 1;
+
+/// As long as caches are told to keep anything, in seconds: a year.
+const MAX_AGE_S: u64 = 31_536_000;
 
 pub(super) fn routes() -> Router<App> {
     // Results are made to be embedded in pages of any site.
@@ -38,10 +50,11 @@ async fn original(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
+    let begun = Instant::now();
     // Bytes that are not where the index says may be elsewhere by now: the second look asks the catalog.
     for last in [false, true] {
         let Found::Ready(servable) = site.deliver.original(image).await? else { break };
-        if let Some(response) = send(&site, &servable, &method, &headers).await? {
+        if let Some(response) = send(&site, &servable, &method, &headers, begun).await? {
             return Ok(response);
         }
         site.deliver.forget(image, None);
@@ -63,10 +76,11 @@ async fn variant(
     let image: ImageId = image.parse().map_err(|_| Problem::not_found("image"))?;
     let (name, extension) = file.rsplit_once('.').map_or((file.as_str(), None), |(name, extension)| (name, Some(extension)));
     let name: VariantName = name.parse().map_err(|_| Problem::not_found("variant"))?;
+    let begun = Instant::now();
     let mut found = site.deliver.variant(image, &name).await?;
     if let Found::Ready(servable) = &found {
         has_extension(&servable.format, extension)?;
-        if let Some(response) = send(&site, servable, &method, &headers).await? {
+        if let Some(response) = send(&site, servable, &method, &headers, begun).await? {
             return Ok(response);
         }
         // Not where the index says; the second look asks the catalog.
@@ -74,7 +88,7 @@ async fn variant(
         found = site.deliver.variant(image, &name).await?;
     }
     match found {
-        Found::Ready(servable) => match send(&site, &servable, &method, &headers).await? {
+        Found::Ready(servable) => match send(&site, &servable, &method, &headers, begun).await? {
             Some(response) => Ok(response),
             None => {
                 site.deliver.forget(image, Some(&name));
@@ -119,8 +133,15 @@ fn has_extension(format: &str, extension: Option<&str>) -> Result<(), Problem> {
     }
 }
 
-/// The answer for bytes that are there; `None` if they are not.
-async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &HeaderMap) -> Result<Option<Response>, Problem> {
+/// The answer for bytes that are there; `None` if they are not. `begun` is when they were first looked for.
+async fn send(
+    site: &App,
+    servable: &Arc<Servable>,
+    method: &Method,
+    headers: &HeaderMap,
+    begun: Instant,
+) -> Result<Option<Response>, Problem> {
+    let lookup = begun.elapsed();
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let conditions = Conditions {
         if_match: text(header::IF_MATCH),
@@ -141,7 +162,8 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
     };
     let mut answer = HeaderMap::new();
     answer.insert(header::ETAG, number(servable.etag.clone()));
-    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    answer.insert(header::CACHE_CONTROL, cache_control(servable.expires_at, site.clock.now())?);
+    answer.insert(SERVER_TIMING, server_timing(&[("lookup", lookup)]));
     answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     guard_headers(&mut answer);
     if status == StatusCode::NOT_MODIFIED {
@@ -165,11 +187,27 @@ async fn send(site: &App, servable: &Arc<Servable>, method: &Method, headers: &H
         return Ok(Some((status, answer, Body::empty()).into_response()));
     }
     match site.deliver.open(servable, range).await {
-        Ok(read) => Ok(Some((status, answer, Body::from_stream(read.stream)).into_response())),
+        Ok(read) => {
+            answer.insert(SERVER_TIMING, server_timing(&[("lookup", lookup), ("open", begun.elapsed() - lookup)]));
+            Ok(Some((status, answer, Body::from_stream(read.stream)).into_response()))
+        }
         // Handled where it is known which image this is of.
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// For a year, which is for ever, or until it goes by itself.
+///
+/// # Errors
+/// `gone` when it should have gone by now.
+fn cache_control(expires_at: Option<Timestamp>, now: Timestamp) -> Result<HeaderValue, Problem> {
+    let seconds = match expires_at {
+        None => MAX_AGE_S,
+        Some(at) if at <= now => return Err(gone("image")),
+        Some(at) => at.since(now).as_secs().min(MAX_AGE_S),
+    };
+    Ok(number(format!("public, max-age={seconds}, immutable")))
 }
 
 fn number(text: String) -> HeaderValue {
@@ -220,6 +258,18 @@ mod tests {
             "inline; filename=\"a_b__Set-Cookie: x.jpg\"; filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x.jpg"
         );
         assert_eq!(disposition("猫.png"), "inline; filename=\"_.png\"; filename*=UTF-8''%E7%8C%AB.png");
+    }
+
+    #[test]
+    fn caches_keep_nothing_longer_than_it_is_kept_here() {
+        let told = |seconds: Option<i64>| {
+            let at = seconds.map(|s| Timestamp::from_millis(1_000_000 + s * 1000));
+            cache_control(at, Timestamp::from_millis(1_000_000)).map_err(|problem| problem.code())
+        };
+        let for_ever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        assert_eq!((told(None), told(Some(1 << 40))), (Ok(for_ever.clone()), Ok(for_ever)));
+        assert_eq!(told(Some(90)), Ok(HeaderValue::from_static("public, max-age=90, immutable")));
+        assert_eq!((told(Some(0)), told(Some(-5))), (Err("gone"), Err("gone")));
     }
 
     #[test]

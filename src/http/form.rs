@@ -1,15 +1,20 @@
-//! From fields and query to what is wanted: variants, presets, priority, metadata. Every name is known or refused.
+//! From fields and query to what is wanted: variants, presets, priority, time, metadata. Every name is known or refused.
+
+use std::time::Duration;
 
 use image_pipeline::{Presets, Spec, Watermarks};
 
 use crate::{
-    domain::{Code, Priority, Refusal, VariantName},
+    domain::{Code, Priority, Refusal, VariantName, parse_span, span_text},
     ingest::{UploadRequest, VariantRequest},
     order::Client,
 };
 
 /// Names of fields that are no image options.
-const FIELDS: &[&str] = &["variant", "preset", "upload_preset", "process_type", "priority", "unknown_fields"];
+const FIELDS: &[&str] = &["variant", "preset", "upload_preset", "process_type", "priority", "ttl", "unknown_fields"];
+
+/// The longest an upload can be told to stay: what is meant to stay longer has no time at all.
+const MAX_TTL: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// The name of the variant that bare options make.
 const BARE_NAME: &str = "result";
@@ -45,8 +50,10 @@ pub(crate) fn read(
         client: Client::Local,
         variants: Vec::new(),
         priority: Priority::Normal,
+        ttl: None,
         metadata: Vec::new(),
         idempotency_key,
+        origin: None,
     };
     let mut bare: Vec<(&str, &str)> = Vec::new();
     let mut priority_seen = false;
@@ -65,6 +72,8 @@ pub(crate) fn read(
                 priority_seen = true;
                 request.priority = value.parse().map_err(|e| bad(format!("priority: {e}")))?;
             }
+            "ttl" if request.ttl.is_some() => return Err(bad("ttl is given twice")),
+            "ttl" => request.ttl = Some(ttl(value)?),
             _ => {
                 if let Some(key) = name.strip_prefix("metadata[").and_then(|rest| rest.strip_suffix(']')) {
                     request.metadata.push((key.to_owned(), value.clone()));
@@ -123,6 +132,34 @@ pub(super) fn check_tasks(files: usize, variants: usize) -> Result<(), Refusal> 
     }
     let detail = format!("{files} files with {variants} variants each are {tasks} results in one request, limit is {MAX_TASKS}");
     Err(Refusal::over(Code::BadOption, detail, MAX_TASKS, Some(tasks)))
+}
+
+/// How long an upload is to be kept: seconds, or a number with a unit.
+fn ttl(text: &str) -> Result<Duration, Refusal> {
+    let seconds = text.trim().parse::<u64>().ok().map(Duration::from_secs);
+    let ttl = match seconds {
+        Some(seconds) => seconds,
+        None => parse_span(text.trim())
+            .map_err(|_| bad(format!("ttl is {:?}, allowed are seconds or a length of time such as 90m, 12h or 7d", shortened(text))))?,
+    };
+    // What is over at once would be gone before its answer.
+    if ttl < Duration::from_secs(1) {
+        return Err(bad(format!("ttl is {}, at least 1s is needed", span_text(ttl))));
+    }
+    check_ttl(ttl, MAX_TTL)?;
+    Ok(ttl)
+}
+
+/// Whether an upload may be kept for so long.
+///
+/// # Errors
+/// `bad_option` with both numbers, in seconds.
+pub(super) fn check_ttl(ttl: Duration, limit: Duration) -> Result<(), Refusal> {
+    if ttl <= limit {
+        return Ok(());
+    }
+    let detail = format!("ttl is {}, limit is {}", span_text(ttl), span_text(limit));
+    Err(Refusal::over(Code::BadOption, detail, limit.as_secs(), Some(ttl.as_secs())))
 }
 
 /// `unknown_fields=metadata`: a form with fields of its own is taken as it is, and what it says is kept with the upload.
@@ -226,6 +263,17 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_seconds_or_has_a_unit() {
+        for (text, seconds) in [("60", 60), (" 90m", 5400), ("7d", 604_800), ("1h30m", 5400)] {
+            assert_eq!(read_pairs(&[("ttl", text)]).expect("valid").ttl, Some(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(read_pairs(&[]).expect("valid").ttl, None);
+        let refusal = check_ttl(Duration::from_secs(7200), Duration::from_secs(3600)).expect_err("too long");
+        assert_eq!((refusal.limit, refusal.received, refusal.detail.as_str()), (Some(3600), Some(7200), "ttl is 7200s, limit is 3600s"));
+        assert!(check_ttl(Duration::from_secs(3600), Duration::from_secs(3600)).is_ok());
+    }
+
+    #[test]
     fn metadata_is_bounded_in_pairs_and_bytes() {
         let keep = ("unknown_fields".to_owned(), "metadata".to_owned());
         let read_of = |pairs: Vec<(String, String)>| read(&pairs, (&Presets::builtin(), &Watermarks::default()), None);
@@ -274,6 +322,12 @@ mod tests {
             (vec![("variant", "a=w:1"), ("variant", "a=w:2")], "twice"),
             (vec![("w", "1"), ("w", "2")], "twice"),
             (vec![("priority", "urgent")], "high, normal, low"),
+            (vec![("ttl", "soon")], "seconds"),
+            (vec![("ttl", "0")], "at least 1s"),
+            (vec![("ttl", "300ms")], "at least 1s"),
+            (vec![("ttl", "60"), ("ttl", "60")], "twice"),
+            (vec![("ttl", "3651d")], "limit is 3650d"),
+            (vec![("ttl", "18446744073709551615")], "limit is 3650d"),
             (vec![("preset", "thumbnial")], "thumbnail"),
             (vec![("q", "101")], "100"),
             (vec![("zzzzzzzz", "1")], "known are"),

@@ -34,6 +34,7 @@ mod query;
 mod request_id;
 mod room;
 mod serve;
+mod server_timing;
 mod v1;
 mod view;
 
@@ -56,7 +57,8 @@ use tracing::{Span, debug, info_span};
 
 use crate::{
     batch::Batches,
-    catalog::Catalog,
+    catalog::{Catalog, CatalogError},
+    clock::Clock,
     compute::Compute,
     deliver::Deliver,
     domain::Code,
@@ -67,7 +69,7 @@ use crate::{
     profile::Profiler,
     queue::Queue,
     store::{BlobStore, StagingDir},
-    telemetry::Metrics,
+    telemetry::{Load, Metrics, Permits, PriorityLoad},
 };
 
 use problem::Problem;
@@ -128,6 +130,10 @@ pub struct Site {
     pub uploads_by_client: Clients,
     /// How many permits `uploads` has in all.
     pub max_uploads_in_flight: usize,
+    /// The longest an upload may ask to be kept, where there is a bound.
+    pub max_ttl: Option<Duration>,
+    /// Time, for ages that are told.
+    pub clock: Arc<dyn Clock>,
     /// Turns true when the service stops.
     pub stopping: watch::Receiver<bool>,
     /// When the service started.
@@ -162,6 +168,29 @@ impl Site {
     /// What options may name.
     fn named(&self) -> (&Presets, &Watermarks) {
         (&self.presets, &self.watermarks)
+    }
+
+    /// What waits and runs, by priority.
+    async fn priorities(&self) -> Result<Vec<PriorityLoad>, CatalogError> {
+        let (now, waiting) = (self.clock.now(), self.catalog.waiting().await?);
+        let of = waiting.into_iter().map(|of| PriorityLoad {
+            priority: of.priority.as_str(),
+            queued: of.queued,
+            oldest: of.oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            running: of.running,
+        });
+        Ok(of.collect())
+    }
+
+    /// How things stand now.
+    fn load<'l>(&self, priorities: &'l [PriorityLoad]) -> Load<'l> {
+        Load {
+            priorities,
+            cores: Permits { all: self.compute.workers() as u64, free: self.compute.free_cores() },
+            bytes: Permits { all: self.compute.budget_bytes(), free: self.compute.free_bytes() },
+            uploads_in_flight: self.max_uploads_in_flight.saturating_sub(self.uploads.available_permits()) as u64,
+            spoken_for_bytes: self.spoken_for_bytes(),
+        }
     }
 
     fn is_stopping(&self) -> bool {
@@ -199,7 +228,8 @@ pub fn router(site: Arc<Site>) -> Router {
             TraceLayer::new_for_http()
                 .make_span_with(|request: &http::Request<_>| {
                     let id = request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default();
-                    info_span!("http", method = %request.method(), path = request.uri().path(), id)
+                    let trace = request_id::trace(request.headers()).map(tracing::field::display);
+                    info_span!("http", method = %request.method(), path = request.uri().path(), id, trace.id = trace)
                 })
                 .on_request(())
                 .on_response(|response: &http::Response<_>, latency: Duration, _: &Span| {

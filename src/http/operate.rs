@@ -36,10 +36,8 @@ async fn readiness(State(site): State<App>) -> Response {
 
 /// Prometheus' text format.
 async fn metrics(State(site): State<App>) -> Response {
-    if let Ok(totals) = site.catalog.totals().await {
-        let in_flight = site.max_uploads_in_flight.saturating_sub(site.uploads.available_permits()) as u64;
-        let (cores, bytes) = (site.compute.free_cores(), site.compute.free_bytes());
-        site.metrics.set_gauges(totals.queued_jobs, totals.running_jobs, cores, bytes, in_flight, site.spoken_for_bytes());
+    if let Ok(priorities) = site.priorities().await {
+        site.metrics.set_gauges(&site.load(&priorities));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], site.metrics.render()).into_response()
 }

@@ -1,8 +1,10 @@
 //! An id for every request: in its span, in its answer's `X-Request-Id`, in `instance` of a problem.
 
 use axum::{extract::Request, middleware::Next, response::Response};
-use http::HeaderValue;
+use http::{Extensions, HeaderMap, HeaderValue};
 use uuid::Uuid;
+
+use crate::domain::{Origin, TraceId};
 
 /// The id of one request, made here: a client's own is not trusted into our logs.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,17 @@ impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.as_hyphenated().fmt(f)
     }
+}
+
+/// Where the work that a request brings comes from: the request itself, and the trace its client says it belongs to.
+pub(crate) fn origin(headers: &HeaderMap, extensions: &Extensions) -> Option<Origin> {
+    let request = extensions.get::<RequestId>()?.0;
+    Some(Origin { request, trace: trace(headers) })
+}
+
+/// The trace a client says its request belongs to. It names nothing of ours, so it may go into our logs.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceId> {
+    TraceId::of_traceparent(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// Gives the request an id and its answer the header.

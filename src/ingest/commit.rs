@@ -13,7 +13,7 @@ use crate::{
     catalog::{Accepted, Catalog, CatalogError, Idempotency, NewImage, NewJob, NewTask, NewUpload, RejectedFile},
     clock::{Clock, IdSource},
     copies::{Copied, Copies},
-    domain::{BlobId, Code, ImageId, JobId, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName, media},
+    domain::{BlobId, Code, ImageId, JobId, Origin, Priority, Refusal, TaskId, Timestamp, UploadId, VariantName, media},
     order::{Client, Order},
     store::{BlobStore, Doubts, Staged, StoreError},
 };
@@ -46,10 +46,14 @@ pub struct UploadRequest {
     pub variants: Vec<VariantRequest>,
     /// How urgent.
     pub priority: Priority,
+    /// How long it is kept; the service's own measure, if absent.
+    pub ttl: Option<Duration>,
     /// `metadata[key]` pairs.
     pub metadata: Vec<(String, String)>,
     /// The client's key against sending twice.
     pub idempotency_key: Option<String>,
+    /// The request this is.
+    pub origin: Option<Origin>,
 }
 
 /// Why nothing was recorded.
@@ -94,6 +98,8 @@ pub struct CommitOptions {
     pub max_attempts: u32,
     /// Cores of the pool.
     pub workers: usize,
+    /// How long uploads are kept that do not say so; for ever, if absent.
+    pub upload_ttl: Option<Duration>,
 }
 
 /// Makes uploads durable.
@@ -225,6 +231,7 @@ impl Parts {
             id: UploadId::from_uuid(self.ids.new_id(received_at)),
             owner: request.owner,
             received_at,
+            expires_at: request.ttl.or(self.options.upload_ttl).map(|ttl| received_at.after(ttl)),
             metadata: request.metadata,
             rejected,
             images,
@@ -283,6 +290,7 @@ impl Parts {
             rank: self.order.rank(&request.client, request.priority, work_of(plan, source), now),
             cost_bytes: plan.memory_bytes(source.bytes),
             max_attempts: self.options.max_attempts,
+            origin: request.origin,
             tasks: tasks.collect(),
         }
     }
@@ -352,7 +360,8 @@ fn work_of(plan: &Plan, source: SourceSize) -> Duration {
     Duration::from_nanos(once_ns.saturating_mul(source.frames.unwrap_or(1).max(1).into()))
 }
 
-/// SHA-256 over what decides what an upload comes to: file hashes in order, options, priority. Names and metadata do not.
+/// SHA-256 over what decides what an upload comes to: file hashes in order, options, priority, its time if it has one of its own. Names and
+/// metadata do not.
 fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut piece = |bytes: &[u8]| {
@@ -368,5 +377,8 @@ fn fingerprint(request: &UploadRequest, planned: &[Planned]) -> [u8; 32] {
         piece(spec.as_bytes());
     }
     piece(request.priority.as_str().as_bytes());
+    if let Some(ttl) = request.ttl {
+        piece(&ttl.as_millis().to_le_bytes());
+    }
     hash.finalize().into()
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use image_pipeline::{Encoded, Spec};
+use image_pipeline::{Encoded, Operation, Spec};
 
 use crate::{
     compute::{ComputeError, Refused},
@@ -77,6 +77,7 @@ impl Queue {
             Refused::TooCostly { cost_bytes, budget_bytes } => OnceError::TooCostly { cost_bytes, budget_bytes },
         })?;
         let queue = begun.elapsed();
+        let operation = Operation::of_canonical(&spec.canonical()).as_str();
         let source = staged.read().await.map_err(OnceError::Read)?;
         let read = begun.elapsed() - queue;
         let limits = self.inner.options.limits;
@@ -114,7 +115,7 @@ impl Queue {
         parts.metrics.job_peak(report.peak_bytes);
         let format = encoded.format.as_str();
         let (store, total) = (Duration::ZERO, begun.elapsed());
-        parts.metrics.task_ended(&TaskSample { outcome: "completed", format, transform, encode, store, total });
+        parts.metrics.task_ended(&TaskSample { outcome: "completed", operation, format, transform, encode, store, total });
         Ok(Once { encoded, queue, read, decode: report.decode, transform, encode })
     }
 }

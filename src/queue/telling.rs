@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::{Accepted, Event, Inner, JobFinished, JobId, OfJob, UploadState, What};
 use crate::{
-    catalog::ClaimedJob,
+    catalog::{ClaimedJob, JobTiming},
     domain::{TaskFailure, UploadId},
     telemetry::error_chain,
 };
@@ -32,7 +32,15 @@ impl Inner {
         }
     }
 
-    /// The end of a job that was worked on, and of its upload if that is due.
+    /// The end of a job that was worked on to its end, and of its upload if that is due.
+    pub(super) fn tell_worked(&self, job: &ClaimedJob, ended: JobFinished, timing: &JobTiming, peak_bytes: u64) {
+        let JobTiming { queue, read, decode, cpu, total } = *timing;
+        let times = vec![("queue_ms", queue), ("read_ms", read), ("decode_ms", decode), ("cpu_ms", cpu), ("total_ms", total)];
+        self.tell(job.upload, What::JobWorked(OfJob { job: job.lease.job, image: job.image }, ended.job, times, peak_bytes));
+        self.tell_if_final(job.upload, ended.upload);
+    }
+
+    /// The end of a job that is given up, and of its upload if that is due.
     pub(super) fn tell_ended(&self, job: &ClaimedJob, ended: JobFinished, why: Option<TaskFailure>) {
         self.tell(job.upload, What::JobEnded(OfJob { job: job.lease.job, image: job.image }, ended.job, why));
         self.tell_if_final(job.upload, ended.upload);

@@ -31,6 +31,8 @@ async fn a_job_that_was_deleted_before_it_could_start_is_not_counted_again() {
         suspect: false,
         has_facts: false,
         queued_at: SystemClock.now(),
+        priority: Priority::Normal,
+        origin: None,
         tasks: Vec::new(),
     };
     queue.inner.give_back(&job).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use image_pipeline::{Encoded, ErrorKind, RunReport, Spec, VariantOutcome};
+use image_pipeline::{Encoded, ErrorKind, Operation, RunReport, Spec, VariantOutcome};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -328,6 +328,7 @@ fn told(job: &ClaimedJob, index: usize, result: &Result<StoredVariant, TaskFailu
 
 /// True if the end was recorded; then it is told.
 async fn finish_task(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, index: usize, done: TaskDone, what: What) -> bool {
+    let worked = done.job.as_ref().map(|job| (job.timing, job.peak_bytes));
     let own = done.outcome.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
     match inner.parts.catalog.finish_task(job.lease, done).await {
         Ok(finished) => {
@@ -340,7 +341,8 @@ async fn finish_task(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, i
             }
             inner.tell(job.upload, what);
             if let Some(ended) = finished.job {
-                inner.tell_ended(job, ended, None);
+                let (timing, peak_bytes) = worked.unwrap_or_default();
+                inner.tell_worked(job, ended, &timing, peak_bytes);
             }
             true
         }
@@ -429,7 +431,8 @@ async fn conclude(
     }
     let all_ended = progress.ended.iter().all(|ended| *ended);
     if all_ended {
-        for (stage, time) in [("queue", timing.queue), ("read", timing.read), ("decode", timing.decode)] {
+        inner.parts.metrics.job_waited(job.priority.as_str(), timing.queue);
+        for (stage, time) in [("read", timing.read), ("decode", timing.decode)] {
             inner.parts.metrics.stage(stage, time);
         }
         inner.parts.metrics.job_peak(peak_bytes);
@@ -438,7 +441,7 @@ async fn conclude(
         }
         match inner.parts.catalog.finish_job(job.lease, done).await {
             Ok(ended) => {
-                inner.tell_ended(job, ended, None);
+                inner.tell_worked(job, ended, &timing, peak_bytes);
                 return false;
             }
             Err(CatalogError::LeaseLost) => return false,
@@ -495,7 +498,7 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, unspent: 
                 let attempt = Attempt { attempt: job.attempt, max_attempts: job.max_attempts };
                 let of = OfJob { job: job.lease.job, image: job.image };
                 inner.tell(job.upload, What::JobRetrying(of, attempt, due, Some(reason.clone())));
-                inner.parts.metrics.job_retried();
+                inner.parts.metrics.job_retried(job.priority.as_str());
                 warn!(job.id = %job.lease.job, attempt = job.attempt, code = %reason.code, "attempt failed: {}, trying again", reason.detail);
             }
             Ok(true)
@@ -510,14 +513,19 @@ fn log_task(inner: &Inner, job: &ClaimedJob, ended: &EndedTask, timing: &JobTimi
     let task = &job.tasks[ended.index];
     let EndedTask { outcome, format, bytes, total, .. } = *ended;
     let TaskTiming { transform, encode, store } = ended.timing;
-    inner.parts.metrics.task_ended(&TaskSample { outcome, format, transform, encode, store, total });
+    let operation = Operation::of_canonical(&task.spec).as_str();
+    inner.parts.metrics.task_ended(&TaskSample { outcome, operation, format, transform, encode, store, total });
     info!(
         outcome,
         variant = %task.name,
+        operation,
         task.id = %task.id,
         job.id = %job.lease.job,
         image.id = %job.image,
         upload.id = %job.upload,
+        request.id = job.origin.map(|origin| tracing::field::display(origin.request)),
+        trace.id = job.origin.and_then(|origin| origin.trace).map(tracing::field::display),
+        priority = %job.priority,
         attempt = job.attempt,
         queue_ms = ms(timing.queue),
         read_ms = ms(timing.read),

@@ -4,6 +4,8 @@
 //! durable once the call that put it there returned without error; everything unfinished has another name, in
 //! `<root>/incoming/`, or lies in the staging folder. Each call is one trip to a blocking thread.
 
+mod copy;
+
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write as _},
@@ -19,6 +21,8 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::{BlobRead, BlobStore, Disk, DiskFile, Free, Staged, StagingDir, StoreError};
 use crate::domain::BlobId;
+
+pub use copy::{Taken, Wanted};
 
 /// Most bytes in one piece of a stream; what fits into one piece is opened and read in one trip.
 const PIECE_BYTES: u64 = 256 * 1024;

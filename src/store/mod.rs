@@ -16,7 +16,7 @@ use crate::domain::BlobId;
 
 pub use disk::{Disk, DiskFile, Faults, Step};
 pub use doubts::Doubts;
-pub use local::{LocalStore, make_folder};
+pub use local::{LocalStore, Taken, Wanted, make_folder};
 
 /// Errors of a store, as far as a caller can act on them.
 #[derive(Debug, thiserror::Error)]

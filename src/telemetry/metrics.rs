@@ -6,23 +6,29 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::window::{By, MINUTES, Quantiles, Window};
 
 const UPLOADS: &str = "pixmill_uploads_total";
 const RECEIVED_BYTES: &str = "pixmill_received_bytes_total";
 const REFUSED: &str = "pixmill_refused_total";
 const TASKS: &str = "pixmill_tasks_total";
 const RETRIES: &str = "pixmill_job_retries_total";
+const QUEUE_SECONDS: &str = "pixmill_queue_seconds";
 const TASK_SECONDS: &str = "pixmill_task_seconds";
 const STAGE_SECONDS: &str = "pixmill_stage_seconds";
 const JOB_PEAK_BYTES: &str = "pixmill_job_peak_bytes";
 const HTTP_SECONDS: &str = "pixmill_http_request_seconds";
 const QUEUED_JOBS: &str = "pixmill_queued_jobs";
 const RUNNING_JOBS: &str = "pixmill_running_jobs";
+const OLDEST_QUEUED_SECONDS: &str = "pixmill_oldest_queued_seconds";
+const USED_CORES: &str = "pixmill_pool_used_cores";
+const USED_POOL_BYTES: &str = "pixmill_pool_used_bytes";
 const FREE_CORES: &str = "pixmill_pool_free_cores";
 const FREE_POOL_BYTES: &str = "pixmill_pool_free_bytes";
 const UPLOADS_IN_FLIGHT: &str = "pixmill_uploads_in_flight";
@@ -34,19 +40,23 @@ const COUNTERS: &[(&str, &str)] = &[
     (UPLOADS, "uploads acknowledged"),
     (RECEIVED_BYTES, "bytes of accepted files"),
     (REFUSED, "requests and files refused, by code"),
-    (TASKS, "tasks ended, by outcome and format"),
-    (RETRIES, "attempts that failed for a passing reason"),
+    (TASKS, "tasks ended, by outcome, format and operation"),
+    (RETRIES, "attempts that failed for a passing reason, by priority"),
 ];
 const HISTOGRAMS: &[(&str, Unit, &str)] = &[
     (TASK_SECONDS, Unit::Seconds, "from a job's start until the task's result was stored"),
     (STAGE_SECONDS, Unit::Seconds, "time in one stage: queue, read, decode, transform, encode, store"),
+    (QUEUE_SECONDS, Unit::Seconds, "from a job's enqueueing until its start, by priority"),
     (JOB_PEAK_BYTES, Unit::Bytes, "most bytes charged against a job's memory limit"),
     (HTTP_SECONDS, Unit::Seconds, "from a request's head until its answer's head, by route and status"),
 ];
 const GAUGES: &[(&str, &str)] = &[
-    (QUEUED_JOBS, "jobs waiting"),
-    (RUNNING_JOBS, "jobs held by a worker"),
+    (QUEUED_JOBS, "jobs waiting, by priority"),
+    (OLDEST_QUEUED_SECONDS, "how long ago the oldest job that waits was enqueued, by priority; 0 when none waits"),
+    (RUNNING_JOBS, "jobs held by a worker, by priority"),
+    (USED_CORES, "permits of the pool in use"),
     (FREE_CORES, "permits of the pool not in use"),
+    (USED_POOL_BYTES, "bytes of the memory budget in use"),
     (FREE_POOL_BYTES, "bytes of the memory budget not in use"),
     (UPLOADS_IN_FLIGHT, "uploads being received"),
     (SPOKEN_FOR_BYTES, "room on the disk that uploads in flight have claimed, and what came since the disk was last looked at"),
@@ -63,6 +73,8 @@ const BYTES: &[f64] = &[65536.0, 262144.0, 1048576.0, 4194304.0, 16777216.0, 671
 pub struct TaskSample {
     /// `completed` or a failure's code.
     pub outcome: &'static str,
+    /// The kind of work.
+    pub operation: &'static str,
     /// The result's format.
     pub format: &'static str,
     /// Between decode and encode.
@@ -75,12 +87,80 @@ pub struct TaskSample {
     pub total: Duration,
 }
 
+/// What waits and runs of one priority.
+#[derive(Clone, Copy, Debug)]
+pub struct PriorityLoad {
+    /// Its word.
+    pub priority: &'static str,
+    /// Jobs that wait.
+    pub queued: u64,
+    /// How long the oldest of them has waited.
+    pub oldest: Duration,
+    /// Jobs held by a worker.
+    pub running: u64,
+}
+
+/// What there is of a thing with permits, and how much of it is free.
+#[derive(Clone, Copy, Debug)]
+pub struct Permits {
+    /// In all.
+    pub all: u64,
+    /// Not in use.
+    pub free: u64,
+}
+
+impl Permits {
+    /// In use.
+    #[must_use]
+    pub const fn used(self) -> u64 {
+        self.all.saturating_sub(self.free)
+    }
+}
+
+/// How things stand at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Load<'l> {
+    /// An entry for each priority.
+    pub priorities: &'l [PriorityLoad],
+    /// Of the pool.
+    pub cores: Permits,
+    /// Of its memory budget.
+    pub bytes: Permits,
+    /// Uploads being received.
+    pub uploads_in_flight: u64,
+    /// Room on the disk that is claimed.
+    pub spoken_for_bytes: u64,
+}
+
 /// Counts and times of one service.
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     stages: Mutex<BTreeMap<&'static str, StageSum>>,
+    retries: Mutex<BTreeMap<&'static str, u64>>,
+    /// The last hour, by minutes since `started`.
+    window: Mutex<Window>,
+    started: Instant,
     max_peak_bytes: AtomicU64,
+}
+
+/// What was measured lately.
+#[derive(Clone, Debug, Default)]
+pub struct Lately {
+    /// Time it covers: whole minutes, of which the last is not over, and no more than since the start.
+    pub covered: Duration,
+    /// Tasks that completed.
+    pub completed_tasks: u64,
+    /// Tasks that failed.
+    pub failed_tasks: u64,
+    /// By stage.
+    pub stages: BTreeMap<&'static str, Quantiles>,
+    /// By format of the result, then by stage; of completed tasks.
+    pub formats: BTreeMap<&'static str, BTreeMap<&'static str, Quantiles>>,
+    /// By kind of work, then by stage; of completed tasks.
+    pub operations: BTreeMap<&'static str, BTreeMap<&'static str, Quantiles>>,
+    /// How long jobs waited, by priority.
+    pub queue_by_priority: BTreeMap<&'static str, Quantiles>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,7 +212,15 @@ impl Metrics {
             recorder.describe_gauge(KeyName::from_const_str(name), None, SharedString::const_str(text));
         }
         let handle = recorder.handle();
-        Ok(Self { recorder, handle, stages: Mutex::default(), max_peak_bytes: AtomicU64::new(0) })
+        Ok(Self {
+            recorder,
+            handle,
+            stages: Mutex::default(),
+            retries: Mutex::default(),
+            window: Mutex::default(),
+            started: Instant::now(),
+            max_peak_bytes: AtomicU64::new(0),
+        })
     }
 
     fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
@@ -143,8 +231,8 @@ impl Metrics {
         self.recorder.register_histogram(&Key::from_parts(name, labels), &metadata())
     }
 
-    fn gauge(&self, name: &'static str) -> Gauge {
-        self.recorder.register_gauge(&Key::from_static_name(name), &metadata())
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &metadata())
     }
 
     /// An upload was acknowledged.
@@ -160,17 +248,68 @@ impl Metrics {
 
     /// A task ended.
     pub fn task_ended(&self, sample: &TaskSample) {
-        let labels = vec![Label::from_static_parts("outcome", sample.outcome), Label::from_static_parts("format", sample.format)];
+        let TaskSample { outcome, operation, format, transform, encode, store, total } = *sample;
+        let labels = vec![
+            Label::from_static_parts("outcome", outcome),
+            Label::from_static_parts("format", format),
+            Label::from_static_parts("operation", operation),
+        ];
         self.counter(TASKS, labels.clone()).increment(1);
-        self.histogram(TASK_SECONDS, labels).record(sample.total);
-        self.stage("transform", sample.transform);
-        self.stage("encode", sample.encode);
-        self.stage("store", sample.store);
+        self.histogram(TASK_SECONDS, labels).record(total);
+        let is_completed = outcome == "completed";
+        // One that failed with its whole job was in none of them.
+        if is_completed || !(transform + encode + store).is_zero() {
+            self.stage("transform", transform);
+            self.stage("encode", encode);
+            self.stage("store", store);
+        }
+        let minute = self.minute();
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.count(minute, is_completed);
+        window.record(minute, (By::Stage, "total"), total);
+        if is_completed {
+            for (stage, time) in [("transform", transform), ("encode", encode), ("store", store), ("total", total)] {
+                window.record(minute, (By::Format(format), stage), time);
+                window.record(minute, (By::Operation(operation), stage), time);
+            }
+        }
+    }
+
+    /// A job of this priority had waited for so long when it began, and came to its end.
+    pub fn job_waited(&self, priority: &'static str, queue: Duration) {
+        self.stage("queue", queue);
+        self.histogram(QUEUE_SECONDS, vec![Label::from_static_parts("priority", priority)]).record(queue);
+        let minute = self.minute();
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).record(minute, (By::Priority(priority), "queue"), queue);
+    }
+
+    fn minute(&self) -> u64 {
+        self.started.elapsed().as_secs() / 60
+    }
+
+    /// What was measured within `window`, rounded up to minutes, an hour at most.
+    #[must_use]
+    pub fn lately(&self, window: Duration) -> Lately {
+        let minutes = window.as_secs().div_ceil(60).clamp(1, MINUTES);
+        let sum = self.window.lock().unwrap_or_else(PoisonError::into_inner).sum(self.minute(), minutes);
+        let covered = Duration::from_secs(minutes * 60).min(self.started.elapsed());
+        let mut lately = Lately { covered, completed_tasks: sum.completed, failed_tasks: sum.failed, ..Lately::default() };
+        for ((by, stage), quantiles) in sum.series {
+            match by {
+                By::Stage => lately.stages.insert(stage, quantiles),
+                By::Format(format) => lately.formats.entry(format).or_default().insert(stage, quantiles),
+                By::Operation(operation) => lately.operations.entry(operation).or_default().insert(stage, quantiles),
+                By::Priority(priority) => lately.queue_by_priority.insert(priority, quantiles),
+            };
+        }
+        lately
     }
 
     /// Time spent in one stage of a job or task.
     pub fn stage(&self, stage: &'static str, time: Duration) {
         self.histogram(STAGE_SECONDS, vec![Label::from_static_parts("stage", stage)]).record(time);
+        let minute = self.minute();
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).record(minute, (By::Stage, stage), time);
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = stages.entry(stage).or_default();
         sum.count += 1;
@@ -205,9 +344,16 @@ impl Metrics {
         self.max_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// An attempt failed for a passing reason.
-    pub fn job_retried(&self) {
-        self.counter(RETRIES, vec![]).increment(1);
+    /// An attempt at a job of this priority failed for a passing reason.
+    pub fn job_retried(&self, priority: &'static str) {
+        self.counter(RETRIES, vec![Label::from_static_parts("priority", priority)]).increment(1);
+        *self.retries.lock().unwrap_or_else(PoisonError::into_inner).entry(priority).or_default() += 1;
+    }
+
+    /// How many those were since the service started.
+    #[must_use]
+    pub fn retries(&self, priority: &'static str) -> u64 {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).get(priority).copied().unwrap_or_default()
     }
 
     /// A request was answered.
@@ -216,22 +362,24 @@ impl Metrics {
     }
 
     /// Gauges of the moment, set when `/metrics` is read.
-    pub fn set_gauges(
-        &self,
-        queued: u64,
-        running: u64,
-        free_cores: u64,
-        free_pool_bytes: u64,
-        uploads_in_flight: u64,
-        spoken_for_bytes: u64,
-    ) {
-        self.gauge(QUEUED_JOBS).set(queued as f64);
-        self.gauge(RUNNING_JOBS).set(running as f64);
-        self.gauge(FREE_CORES).set(free_cores as f64);
-        self.gauge(FREE_POOL_BYTES).set(free_pool_bytes as f64);
-        self.gauge(UPLOADS_IN_FLIGHT).set(uploads_in_flight as f64);
-        self.gauge(SPOKEN_FOR_BYTES).set(spoken_for_bytes as f64);
-        self.gauge(RSS_BYTES).set(rss_bytes() as f64);
+    pub fn set_gauges(&self, load: &Load<'_>) {
+        for of in load.priorities {
+            let labels = || vec![Label::from_static_parts("priority", of.priority)];
+            self.gauge(QUEUED_JOBS, labels()).set(of.queued as f64);
+            self.gauge(OLDEST_QUEUED_SECONDS, labels()).set(of.oldest.as_secs_f64());
+            self.gauge(RUNNING_JOBS, labels()).set(of.running as f64);
+        }
+        for (name, value) in [
+            (FREE_CORES, load.cores.free),
+            (USED_CORES, load.cores.used()),
+            (FREE_POOL_BYTES, load.bytes.free),
+            (USED_POOL_BYTES, load.bytes.used()),
+            (UPLOADS_IN_FLIGHT, load.uploads_in_flight),
+            (SPOKEN_FOR_BYTES, load.spoken_for_bytes),
+            (RSS_BYTES, rss_bytes()),
+        ] {
+            self.gauge(name, vec![]).set(value as f64);
+        }
     }
 
     /// Everything in Prometheus' text format.
@@ -262,17 +410,45 @@ mod tests {
         let metrics = Metrics::new().expect("tables are valid");
         metrics.upload_received(7);
         let ms = Duration::from_millis;
-        let sample = TaskSample { outcome: "completed", format: "jpeg", transform: ms(1), encode: ms(2), store: ms(3), total: ms(9) };
+        let sample = TaskSample {
+            outcome: "completed",
+            operation: "resize",
+            format: "jpeg",
+            transform: ms(1),
+            encode: ms(2),
+            store: ms(3),
+            total: ms(9),
+        };
         metrics.task_ended(&sample);
-        metrics.set_gauges(1, 2, 3, 4, 5, 6);
+        let none = Duration::ZERO;
+        metrics.task_ended(&TaskSample { outcome: "timeout", transform: none, encode: none, store: none, ..sample });
+        metrics.job_waited("low", ms(70));
+        metrics.job_retried("low");
+        let low = PriorityLoad { priority: "low", queued: 1, oldest: ms(1500), running: 2 };
+        let permits = Permits { all: 4, free: 3 };
+        metrics.set_gauges(&Load { priorities: &[low], cores: permits, bytes: permits, uploads_in_flight: 5, spoken_for_bytes: 6 });
         let text = metrics.render();
         for line in [
             "pixmill_received_bytes_total 7",
-            "pixmill_tasks_total{outcome=\"completed\",format=\"jpeg\"} 1",
+            "pixmill_tasks_total{outcome=\"completed\",format=\"jpeg\",operation=\"resize\"} 1",
             "pixmill_stage_seconds_count{stage=\"encode\"} 1",
-            "pixmill_running_jobs 2",
+            "pixmill_running_jobs{priority=\"low\"} 2",
+            "pixmill_oldest_queued_seconds{priority=\"low\"} 1.5",
+            "pixmill_job_retries_total{priority=\"low\"} 1",
+            "pixmill_queue_seconds_count{priority=\"low\"} 1",
+            "pixmill_pool_used_cores 1",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
+        let lately = metrics.lately(Duration::from_secs(900));
+        assert_eq!((lately.completed_tasks, lately.failed_tasks), (1, 1));
+        let [encode, total] = ["encode", "total"].map(|stage| lately.stages[stage]);
+        assert_eq!((encode.count, encode.max, total.count), (1, ms(2), 2), "what failed with its job was encoded never");
+        let off = |found: Duration, truth: Duration| (found.as_secs_f64() / truth.as_secs_f64() - 1.0).abs();
+        assert!(off(encode.p50, ms(2)) <= 0.01 && off(lately.queue_by_priority["low"].p99, ms(70)) <= 0.01, "{lately:?}");
+        assert_eq!(lately.formats["jpeg"]["total"].count, 1);
+        assert_eq!(lately.operations["resize"]["transform"].count, 1);
+        assert_eq!((metrics.retries("low"), metrics.retries("high")), (1, 0));
+        assert!(lately.covered < Duration::from_secs(60), "no more than since the start: {:?}", lately.covered);
     }
 }

@@ -1,12 +1,14 @@
 //! Log lines and metrics: set-up, and the single table of metric names. Knows no other room.
 
 mod metrics;
+mod window;
 
 use std::{io::IsTerminal, sync::Once};
 
 use tracing_subscriber::EnvFilter;
 
-pub use metrics::{Metrics, StageAverage, TaskSample, rss_bytes};
+pub use metrics::{Lately, Load, Metrics, Permits, PriorityLoad, StageAverage, TaskSample, rss_bytes};
+pub use window::Quantiles;
 
 /// Starts logging to standard error. A second call in one process changes nothing.
 ///

@@ -1,9 +1,10 @@
-//! Keeping house beside the service, in small steps: what an earlier process left is repaired, failed commits are settled, old tombstones
-//! go, metric buffers stay small.
+//! Keeping house beside the service, in small steps: what an earlier process left is repaired, failed commits are settled, uploads whose time
+//! is over and old history and tombstones go, metric buffers stay small.
 //!
 //! Runs once the service serves, so that a start costs the same with ten images as with a million.
 
 mod doubtful;
+mod expiry;
 mod repair;
 mod scrub;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use doubtful::Doubtful;
+pub use expiry::Expiry;
 pub use repair::Repair;
 pub use scrub::{Finding, Scrubbed, Wrong, scrub};
 
@@ -33,12 +35,13 @@ const TOMBSTONES_EVERY: Duration = Duration::from_secs(3600);
 const TOMBSTONES_AT_ONCE: u32 = 500;
 
 /// Repairs once, then keeps house for as long as it is polled.
-pub async fn run(repair: Repair, doubtful: Doubtful, catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) {
+pub async fn run(repair: Repair, doubtful: Doubtful, expiry: Expiry, metrics: Arc<Metrics>) {
+    let Expiry { catalog, clock, .. } = &expiry;
     let tombstones = async {
         let mut tick = tokio::time::interval(TOMBSTONES_EVERY);
         loop {
             tick.tick().await;
-            purge_tombstones(&*catalog, &*clock).await;
+            purge_tombstones(&**catalog, &**clock).await;
         }
     };
     let often = async {
@@ -52,8 +55,8 @@ pub async fn run(repair: Repair, doubtful: Doubtful, catalog: Arc<dyn Catalog>, 
             }
         }
     };
-    // The last two never end.
-    tokio::join!(repair.run(), tombstones, often);
+    // All but the first never end.
+    tokio::join!(repair.run(), tombstones, often, expiry.run());
 }
 
 async fn purge_tombstones(catalog: &dyn Catalog, clock: &dyn Clock) {

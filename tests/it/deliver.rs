@@ -148,6 +148,7 @@ async fn folder_with_waiting_job() -> (tempfile::TempDir, ImageId) {
         rank: now.as_millis(),
         cost_bytes: 1,
         max_attempts: 5,
+        origin: None,
         tasks: vec![task],
     };
     let new_image = NewImage {
@@ -166,6 +167,7 @@ async fn folder_with_waiting_job() -> (tempfile::TempDir, ImageId) {
         id: UploadId::from_uuid(ids.new_id(now)),
         owner: String::new(),
         received_at: now,
+        expires_at: None,
         metadata: Vec::new(),
         rejected: Vec::new(),
         images: vec![new_image],

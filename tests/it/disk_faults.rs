@@ -225,7 +225,7 @@ async fn a_disk_that_cannot_be_written_is_said_at_the_start() {
         failing.arm(step, 1, 1, fault);
         let folder = tempfile::tempdir().expect("a folder");
         let config = pixmill::config::Config::resolve(crate::support::small(folder.path())).expect("valid");
-        let Err(error) = pixmill::app::App::start_on(&config, disk).await else { panic!("it started") };
+        let Err(error) = pixmill::app::App::start_on(&config, disk, Arc::new(SystemClock)).await else { panic!("it started") };
         let said = format!("{error:#}");
         assert!(said.contains("cannot store files below") && said.contains(word), "{said}");
     }

@@ -134,6 +134,8 @@ async fn what_happens_is_told_in_order_with_the_jobs_numbers() {
             assert_eq!(message.data["result"][member], variant["result"][member], "{member}");
         }
     }
+    let job = server.get(&format!("/v1/jobs/{}", text(image, "job"))).await.json();
+    assert_eq!((&told[4].data["timing"], &told[4].data["peak_bytes"]), (&job["timing"], &job["peak_bytes"]));
     // Who follows the upload is told the same under the same ids, and the stream ends with it.
     let path = format!("/v1/uploads/{}/events", text(&upload, "id"));
     assert_eq!(upload["events_url"], format!("{}{path}", server.base()));

@@ -59,15 +59,47 @@ async fn a_jobs_times_add_up_and_reach_the_statistics() {
     }
     assert_eq!(stats["stages"]["decode"]["avg_ms"], job["timing"]["decode_ms"], "the only decode is the average");
 
+    let window = &stats["window"];
+    assert_eq!((&window["asked_s"], &window["completed_tasks"], &window["failed_tasks"]), (&json!(900), &json!(2), &json!(0)));
+    for (stage, count) in [("queue", 1), ("read", 1), ("decode", 1), ("transform", 2), ("encode", 2), ("store", 2), ("total", 2)] {
+        assert_eq!(window["stages"][stage]["count"], count, "{stage}: {window}");
+    }
+    let (decode, of_decode) = (number(&job["timing"]["decode_ms"]), &window["stages"]["decode"]);
+    for share in ["p50_ms", "p90_ms", "p99_ms"] {
+        // Both are rounded to microseconds.
+        assert!((number(&of_decode[share]) - decode).abs() <= 0.01 * decode + 0.002, "{share} of the only decode, {decode}: {of_decode}");
+    }
+    assert_eq!(of_decode["max_ms"], job["timing"]["decode_ms"]);
+    for (group, name) in [("formats", "jpeg"), ("formats", "webp"), ("operations", "resize"), ("operations", "filter")] {
+        for stage in ["transform", "encode", "store", "total"] {
+            assert_eq!(window[group][name][stage]["count"], 1, "{group} {name} {stage}: {window}");
+        }
+    }
+    let of = |priority: &str| &stats["priorities"][priority];
+    assert_eq!((&of("normal")["queue"]["count"], &of("high")["queue"]), (&json!(1), &Value::Null), "{stats}");
+    assert_eq!(
+        (&of("low")["queued_jobs"], &of("low")["oldest_queued_ms"], &of("low")["job_retries"]),
+        (&json!(0), &Value::Null, &json!(0))
+    );
+    assert_eq!(server.get("/v1/stats?window=60m").await.json()["window"]["asked_s"], 3600);
+    for bad in ["59s", "61m", "0", "soon", ""] {
+        server.get(&format!("/v1/stats?window={bad}")).await.problem(400, "bad_request");
+    }
+
     let metrics = server.get("/metrics").await.text();
     for line in [
         "pixmill_uploads_total 1",
-        "pixmill_tasks_total{outcome=\"completed\",format=\"jpeg\"} 1",
-        "pixmill_tasks_total{outcome=\"completed\",format=\"webp\"} 1",
+        "pixmill_tasks_total{outcome=\"completed\",format=\"jpeg\",operation=\"resize\"} 1",
         "pixmill_stage_seconds_count{stage=\"decode\"} 1",
         "pixmill_stage_seconds_count{stage=\"encode\"} 2",
         "pixmill_job_peak_bytes_count 1",
-        "pixmill_queued_jobs 0",
+        "pixmill_queue_seconds_count{priority=\"normal\"} 1",
+        "pixmill_queued_jobs{priority=\"normal\"} 0",
+        "pixmill_running_jobs{priority=\"low\"} 0",
+        "pixmill_oldest_queued_seconds{priority=\"high\"} 0",
+        "# TYPE pixmill_pool_used_cores gauge",
+        "# TYPE pixmill_pool_used_bytes gauge",
+        "pixmill_tasks_total{outcome=\"completed\",format=\"webp\",operation=\"filter\"} 1",
         "# TYPE pixmill_task_seconds histogram",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} is missing in\n{metrics}");
@@ -119,12 +151,22 @@ async fn each_task_has_one_log_line_with_the_jobs_numbers() {
             .post(format!("{base}/v1/images"))
             .header("content-type", crate::support::wire::FORM_TYPE)
             .header("prefer", "wait=60")
+            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
             .timeout(DEADLINE)
             .body(body)
             .send()
     };
-    let upload: Value = post(body).await.expect("an answer").json().await.expect("JSON");
+    let answer = post(body).await.expect("an answer");
+    let header = |name: &str| answer.headers()[name].to_str().expect("text").to_owned();
+    let (request, timing) = (header("x-request-id"), header("server-timing"));
+    let upload: Value = answer.json().await.expect("JSON");
     assert_eq!(upload["status"], "completed", "{upload}");
+    let of_job = &upload["images"][0]["timing"];
+    for stage in ["queue", "read", "decode", "cpu", "total"] {
+        let dur = timing.split(", ").find_map(|part| part.strip_prefix(&format!("{stage};dur="))).expect("each stage");
+        assert_eq!(dur.parse().ok(), of_job[format!("{stage}_ms")].as_f64(), "{stage}: {timing}");
+    }
+    assert!(timing.starts_with("wait;dur="), "{timing}");
     let bad = Form::new().file("file", "b.png", &pictures::corrupt_png()).field("variant", "bad=w:20").end();
     let failed: Value = post(bad).await.expect("an answer").json().await.expect("JSON");
     assert_eq!(failed["status"], "failed", "{failed}");
@@ -139,6 +181,8 @@ async fn each_task_has_one_log_line_with_the_jobs_numbers() {
         assert_eq!((&line["outcome"], &line["attempt"], &line["format"]), (&json!("completed"), &json!(1), &task["result"]["format"]));
         assert_eq!((&line["image.id"], &line["job.id"], &line["upload.id"]), (&image["id"], &image["job"], &upload["id"]));
         assert!(line["task.id"].is_string() && line["timestamp"].is_string());
+        assert_eq!((&line["request.id"], &line["trace.id"]), (&json!(request), &json!("4bf92f3577b34da6a3ce929d0e0e4736")));
+        assert_eq!((&line["operation"], &line["priority"]), (&json!("resize"), &json!("normal")));
         for name in ["queue_ms", "read_ms", "decode_ms"] {
             assert_eq!(line[name], image["timing"][name], "{name}");
         }

@@ -2,6 +2,7 @@
 
 mod batches;
 mod bulk;
+mod backup;
 mod config;
 mod crash;
 mod deliver;
@@ -12,6 +13,7 @@ mod edge_policy;
 mod edges;
 mod erase;
 mod events;
+mod expiry;
 mod explain;
 mod facts;
 mod fairness;

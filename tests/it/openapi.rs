@@ -95,6 +95,10 @@ async fn answers_are_as_described() {
         ("/v1/presets", "/v1/presets".to_owned()),
         ("/v1/stats", "/v1/stats".to_owned()),
         ("/v1/stats", "/v1/stats?x=1".to_owned()),
+        ("/v1/stats", "/v1/stats?window=1h".to_owned()),
+        ("/v1/stats", "/v1/stats?window=1s".to_owned()),
+        ("/v1/history", "/v1/history".to_owned()),
+        ("/v1/history/{id}", "/v1/history/nothing".to_owned()),
         ("/healthz", "/healthz".to_owned()),
         ("/readyz", "/readyz".to_owned()),
         ("/metrics", "/metrics".to_owned()),
@@ -188,6 +192,10 @@ async fn answers_are_as_described() {
         }
         document.allows("get", path, &server.get(&url).await);
     }
+    for query in ["", "?limit=0", "?status=failed"] {
+        document.allows("get", "/v1/history", &server.get(&format!("/v1/history{query}")).await);
+    }
+    document.allows("get", "/v1/history/{id}", &server.get(&format!("/v1/history/{job}")).await);
     let plain = Form::new().file("file", "cat.jpg", &pictures::small_jpeg(3)).field("process_type", "thumbnail");
     document.allows("post", "/upload-image/", &server.post_form("/upload-image/", plain).await);
     let one = server.send(Method::POST, "/v1/process?w=8&f=png", &[("content-type", "image/jpeg")], pictures::small_jpeg(4)).await;

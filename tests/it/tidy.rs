@@ -30,7 +30,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("further", &["domain", "store", "catalog", "compute", "ingest"]),
     ("batch", &["domain", "clock", "store", "catalog", "follow", "further", "ingest", "order", "queue", "telemetry"]),
     ("deliver", &["domain", "store", "catalog", "queue"]),
-    ("upkeep", &["domain", "clock", "store", "catalog", "telemetry"]),
+    ("upkeep", &["domain", "clock", "store", "catalog", "erase", "telemetry"]),
+    ("backup", &["catalog", "domain", "store"]),
     ("erase", &["domain", "clock", "store", "catalog", "queue", "deliver", "follow", "telemetry"]),
     // `compute` for readiness only.
     (
@@ -54,11 +55,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("config", &["http", "ingest"]),
+    ("config", &["domain", "http", "ingest"]),
     ("cli", &["config"]),
     (
         "app",
         &[
+            "backup",
             "batch",
             "catalog",
             "clock",
@@ -105,8 +107,8 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("tower_http", &["src/http/"], "the framework is known in one room"),
     ("StatusCode", &["src/http/"], "status codes do not exist below http"),
     ("sqlx", &["src/catalog/"], "SQL lives in the catalog"),
-    ("LocalStore", &["src/store/", "src/app.rs"], "only the composition root names back ends"),
-    ("SqliteCatalog", &["src/catalog/", "src/app.rs"], "only the composition root names back ends"),
+    ("LocalStore", &["src/store/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
+    ("SqliteCatalog", &["src/catalog/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
     ("spawn_blocking", &["src/store/", "src/ingest/", "src/profile.rs"], "blocking work is file work, or a wait for the operator"),
     ("SystemTime", &["src/clock.rs"], "time comes from the clock"),
     ("anyhow", &["src/main.rs", "src/app.rs", "src/cli.rs"], "seams have errors of their own"),
@@ -122,6 +124,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/config/",
             "src/cli.rs",
             "src/app.rs",
+            "src/backup.rs",
             "src/telemetry/",
             "src/catalog/sqlite/",
             // What the process is made of.
@@ -140,6 +143,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
             "src/config/",
             "src/cli.rs",
             "src/app.rs",
+            "src/backup.rs",
             "src/catalog/sqlite/",
             "src/profile/",
             "src/http/serve/listen.rs",
@@ -150,7 +154,11 @@ const PATHS: &[(&str, &[&str], &str)] = &[
     ("thread::spawn", &[], "threads belong to compute, which names its own"),
     ("thread::Builder", &["src/compute.rs", "src/compute/"], "threads belong to compute"),
     ("std::env", &["src/config/", "src/cli.rs", "src/main.rs"], "the environment is configuration"),
-    ("Instant::now", &["src/profile.rs", "src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs"], "durations are measured where work is"),
+    (
+        "Instant::now",
+        &["src/profile.rs", "src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs", "src/telemetry/metrics.rs"],
+        "durations are measured where work is",
+    ),
     ("image_pipeline::run", &["src/queue/"], "pixels are worked on in the pool"),
 ];
 

@@ -11,7 +11,7 @@ use super::{
     views,
     writer::Session,
 };
-use crate::domain::{BatchId, BlobId, ImageId, JobState, TaskState, UploadId, UploadState};
+use crate::domain::{BatchId, BlobId, ImageId, JobState, TaskState, Timestamp, UploadId, UploadState};
 
 /// Most hashes asked for, and most tasks inserted, in one statement.
 const ROWS: usize = 500;
@@ -47,6 +47,7 @@ pub(super) async fn accept_upload(session: &mut Session, upload: &NewUpload) -> 
         owner: upload.owner.clone(),
         state: UploadState::Processing,
         received_at: upload.received_at,
+        expires_at: upload.expires_at,
         metadata: upload.metadata.clone(),
         rejected: upload.rejected.clone(),
         images: Vec::new(),
@@ -91,6 +92,7 @@ fn view_of(
         timing: None,
         peak_bytes: None,
         failure: None,
+        origin: image.job.origin,
         tasks: image.job.tasks.iter().zip(made).map(task).collect(),
     };
     let view = ImageView {
@@ -221,12 +223,13 @@ async fn insert_image(
 }
 
 fn insert_upload(sql: &mut QueryBuilder<Sqlite>, upload: &NewUpload) -> Result<(), CatalogError> {
-    sql.push("INSERT INTO uploads (id, owner, received_at, metadata, rejected) VALUES (");
+    sql.push("INSERT INTO uploads (id, owner, received_at, expires_at, metadata, rejected) VALUES (");
     let mut values = sql.separated(", ");
     values
         .push_bind(id(upload.id.uuid()))
         .push_bind(upload.owner.clone())
         .push_bind(upload.received_at.as_millis())
+        .push_bind(upload.expires_at.map(Timestamp::as_millis))
         .push_bind(pairs_text(&upload.metadata)?)
         .push_bind(views::rejected_text(&upload.rejected)?);
     sql.push("); ");
@@ -254,7 +257,8 @@ pub(super) fn insert_job(
 ) {
     let done = made.iter().all(Option::is_some);
     sql.push(
-        "INSERT INTO jobs (id, upload, image, owner, batch, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at) VALUES (",
+        "INSERT INTO jobs (id, upload, image, owner, batch, state, priority, rank, cost_bytes, max_attempts, queued_at, finished_at, \
+         request, trace) VALUES (",
     );
     let mut values = sql.separated(", ");
     values
@@ -269,7 +273,9 @@ pub(super) fn insert_job(
         .push_bind(size(job.cost_bytes))
         .push_bind(i64::from(job.max_attempts))
         .push_bind(at)
-        .push_bind(done.then_some(at));
+        .push_bind(done.then_some(at))
+        .push_bind(job.origin.map(|origin| id(origin.request)))
+        .push_bind(job.origin.and_then(|origin| origin.trace).map(|trace| trace.as_bytes().to_vec()));
     sql.push(")");
     let tasks: Vec<_> = job.tasks.iter().zip(made).enumerate().collect();
     for part in tasks.chunks(ROWS) {

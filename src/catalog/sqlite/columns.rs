@@ -8,7 +8,7 @@ use sqlx::{Decode, Row as _, Sqlite, Type, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::super::CatalogError;
-use crate::domain::{TaskFailure, Timestamp};
+use crate::domain::{Origin, TaskFailure, Timestamp, TraceId};
 
 /// The result of reading a column.
 pub(super) type Read<T> = Result<T, CatalogError>;
@@ -66,6 +66,12 @@ impl<'r> Columns<'r> {
         text.parse().map_err(|e| nonsense(format!("column {name}: {e}")))
     }
 
+    /// A word of the domain, or NULL.
+    pub(super) fn maybe_word<T: FromStr<Err = String>>(self, name: &str) -> Read<Option<T>> {
+        let text: Option<&str> = self.plain(name)?;
+        text.map(|text| text.parse().map_err(|e| nonsense(format!("column {name}: {e}")))).transpose()
+    }
+
     /// A number that fits `T`.
     pub(super) fn number<T: TryFrom<i64>>(self, name: &str) -> Read<T> {
         self.maybe_number(name)?.ok_or_else(|| nonsense(format!("column {name} is NULL")))
@@ -91,6 +97,13 @@ impl<'r> Columns<'r> {
     /// A duration, or NULL.
     pub(super) fn maybe_duration(self, name: &str) -> Read<Option<Duration>> {
         Ok(self.maybe_number(name)?.map(Duration::from_nanos))
+    }
+
+    /// Where a job came from, from its two columns, or none.
+    pub(super) fn origin(self, request: &str, trace: &str) -> Read<Option<Origin>> {
+        let Some(request) = self.maybe_uuid(request)? else { return Ok(None) };
+        let trace = self.maybe_uuid(trace)?.and_then(|bytes| TraceId::from_bytes(bytes.into_bytes()));
+        Ok(Some(Origin { request, trace }))
     }
 
     /// A failure from its two columns, or none.

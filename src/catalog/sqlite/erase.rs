@@ -1,4 +1,5 @@
-//! Deletion: all rows of an upload or an image in one transaction, tombstones, and what becomes of their blobs.
+//! Deletion: all rows of an upload or an image in one transaction, tombstones, and what becomes of their blobs. What is remembered of their jobs is
+//! `history.rs`'s.
 //!
 //! Invariants: the references of a blob are the images and variants that point at it; a variant lives as long as its
 //! original has an image; a dead blob is never live again, as sharing looks at live ones only.
@@ -6,6 +7,7 @@
 use super::{
     super::{CatalogError, Deletion, Erased, ErasedImage, Subject},
     columns::{Columns, id},
+    history,
     writer::Session,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, UploadState};
@@ -72,6 +74,7 @@ async fn erase_image(
     owner: &str,
     at: Timestamp,
 ) -> Result<(), CatalogError> {
+    history::keep(session, image, owner, at).await?;
     let tasks =
         sqlx::query("DELETE FROM tasks WHERE image = ? RETURNING name, state").bind(id(image.uuid())).fetch_all(&mut session.conn).await?;
     let mut variants = Vec::with_capacity(tasks.len());

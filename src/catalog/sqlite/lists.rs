@@ -24,7 +24,7 @@ use crate::domain::{ImageId, JobId, JobState, UploadId};
 pub(super) const MAX_WEIGHT: u64 = 2000;
 
 /// Walks: ids, newest first, with the number of tasks.
-pub(super) const WALK_UPLOADS: &str = "SELECT u.id AS id, u.owner AS owner, u.received_at AS received_at, u.metadata AS metadata, \
+pub(super) const WALK_UPLOADS: &str = "SELECT u.id AS id, u.owner AS owner, u.received_at AS received_at, u.expires_at AS expires_at, u.metadata AS metadata, \
      u.rejected AS rejected, length(u.metadata) + length(u.rejected) AS chars, \
      (SELECT count(*) FROM images i JOIN tasks t ON t.image = i.id WHERE i.upload = u.id) AS tasks \
      FROM uploads u WHERE u.owner = ?1 AND u.id < ?2 ORDER BY u.id DESC LIMIT ?3";
@@ -42,7 +42,7 @@ pub(super) const JOBS: &str = tasks_of!("j.id IN (SELECT id FROM jobs WHERE owne
 pub(super) const JOBS_IN_STATE: &str = tasks_of!("j.id IN (SELECT id FROM jobs WHERE owner = ?1 AND state = ?4 AND id < ?2 AND id >= ?3)");
 
 /// After every UUIDv7.
-const END: [u8; 16] = [0xff; 16];
+pub(super) const END: [u8; 16] = [0xff; 16];
 
 /// See [`super::super::Catalog::uploads`].
 pub(super) async fn uploads(from: &SqlitePool, page: &Page<UploadId>) -> Read<Listed<UploadView, UploadId>> {

@@ -9,7 +9,9 @@ mod batches;
 mod blobs;
 mod bulk;
 mod columns;
+mod copy;
 mod erase;
+mod history;
 mod lists;
 mod steer;
 mod totals;
@@ -34,7 +36,8 @@ use sqlx::{
 
 use super::{
     Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobAdded, JobDone, JobFinished, JobView, Lease,
-    Listed, LiveBlob, NewJob, NewUpload, Page, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView, Voided,
+    Listed, LiveBlob, NewJob, NewUpload, Page, PastJob, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView,
+    Voided, Waiting,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -56,6 +59,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "facts", include_str!("../migrations/sqlite/0003_facts.sql")),
     (4, "frames", include_str!("../migrations/sqlite/0004_frames.sql")),
     (5, "batches", include_str!("../migrations/sqlite/0005_batches.sql")),
+    (6, "history", include_str!("../migrations/sqlite/0006_history.sql")),
 ];
 
 /// Why a catalog cannot be opened.
@@ -128,7 +132,8 @@ impl SqliteCatalog {
             .read_only(true)
             .pragma("mmap_size", "0")
             .disable_statement_logging();
-        let conn = options.connect().await.map_err(|e| of_opening(path, e))?;
+        let mut conn = options.connect().await.map_err(|e| of_opening(path, e))?;
+        refuse_newer(path, &mut conn).await?;
         let readers = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
         Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
     }
@@ -167,13 +172,8 @@ impl SqliteCatalog {
     }
 }
 
-/// Brings the schema up to date, unless it is ahead of us.
-async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
-    let failed = |e: MigrateError| match e {
-        MigrateError::Execute(e) => of_opening(path, e),
-        source => CatalogError::Backend(OpenError::Migrate { path: path.into(), source }.into()),
-    };
-    // Asked before anything is written: a newer catalog must stay as it is.
+/// Refuses a catalog whose schema is ahead of us; writes nothing.
+async fn refuse_newer(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
     let is_there: bool = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = ?")
         .bind(APPLIED)
         .fetch_one(&mut *conn)
@@ -181,15 +181,29 @@ async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), Catalog
         .map_err(|e| of_opening(path, e))?;
     let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
     if is_there {
-        let applied = conn.list_applied_migrations(APPLIED).await.map_err(failed)?;
+        let applied = conn.list_applied_migrations(APPLIED).await.map_err(|e| of_migrating(path, e))?;
         if let Some(found) = applied.iter().map(|m| m.version).max().filter(|found| *found > known) {
             return Err(CatalogError::Backend(OpenError::Newer { path: path.into(), found, known }.into()));
         }
     }
+    Ok(())
+}
+
+/// Brings the schema up to date, unless it is ahead of us.
+async fn migrate(path: &Path, conn: &mut SqliteConnection) -> Result<(), CatalogError> {
+    // Asked before anything is written: a newer catalog must stay as it is.
+    refuse_newer(path, conn).await?;
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
         Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect()).run(conn).await.map_err(failed)
+    Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect()).run(conn).await.map_err(|e| of_migrating(path, e))
+}
+
+fn of_migrating(path: &Path, error: MigrateError) -> CatalogError {
+    match error {
+        MigrateError::Execute(e) => of_opening(path, e),
+        source => CatalogError::Backend(OpenError::Migrate { path: path.into(), source }.into()),
+    }
 }
 
 fn of_opening(path: &Path, source: sqlx::Error) -> CatalogError {
@@ -322,6 +336,31 @@ impl Catalog for SqliteCatalog {
 
     async fn purge_tombstones(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
         self.writer.run(move |session| Box::pin(erase::purge_tombstones(session, before, limit))).await
+    }
+
+    async fn expires_at(&self, id: UploadId) -> Result<Option<Timestamp>, CatalogError> {
+        history::expires_at(&self.readers, id).await
+    }
+
+    async fn expired_uploads(&self, now: Timestamp, limit: u32) -> Result<Vec<UploadId>, CatalogError> {
+        history::expired_uploads(&self.readers, now, limit).await
+    }
+
+    async fn past_job(&self, id: JobId) -> Result<Option<PastJob>, CatalogError> {
+        history::past_job(&self.readers, id).await
+    }
+
+    async fn past_jobs(&self, page: Page<JobId>) -> Result<Listed<PastJob, JobId>, CatalogError> {
+        let _turn = self.list_turn().await?;
+        history::past_jobs(&self.readers, &page).await
+    }
+
+    async fn purge_past_jobs(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
+        self.writer.run(move |session| Box::pin(history::purge_past_jobs(session, before, limit))).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>, CatalogError> {
+        history::waiting(&self.readers).await
     }
 
     async fn dead_blobs(&self, after: Option<BlobId>, limit: u32) -> Result<Vec<BlobId>, CatalogError> {

@@ -32,6 +32,7 @@ macro_rules! tasks_of {
              j.queued_at AS j_queued_at, j.due_at AS j_due_at, j.started_at AS j_started_at, j.finished_at AS j_finished_at, \
              j.queue_ns AS j_queue_ns, j.read_ns AS j_read_ns, j.decode_ns AS j_decode_ns, j.cpu_ns AS j_cpu_ns, j.total_ns AS j_total_ns, \
              j.peak_bytes AS j_peak_bytes, j.failure_code AS j_failure_code, j.failure_detail AS j_failure_detail, \
+             j.request AS j_request, j.trace AS j_trace, \
              t.position AS t_position, t.id AS t_id, t.name AS t_name, t.options AS t_options, t.spec AS t_spec, t.format AS t_format, t.state AS t_state, \
              t.transform_ns AS t_transform_ns, t.encode_ns AS t_encode_ns, t.store_ns AS t_store_ns, \
              t.failure_code AS t_failure_code, t.failure_detail AS t_failure_detail, \
@@ -51,7 +52,7 @@ pub(super) use tasks_of;
 /// An upload with its images, jobs and tasks.
 pub(super) async fn upload(from: &mut SqliteConnection, of: UploadId) -> Read<Option<UploadView>> {
     // First what never changes, then the rest: an upload that is deleted in between has no rows left.
-    let head = sqlx::query("SELECT id, owner, received_at, metadata, rejected FROM uploads WHERE id = ?")
+    let head = sqlx::query("SELECT id, owner, received_at, expires_at, metadata, rejected FROM uploads WHERE id = ?")
         .bind(id(of.uuid()))
         .fetch_optional(&mut *from)
         .await?;
@@ -70,6 +71,7 @@ pub(super) fn upload_from(row: &SqliteRow) -> Read<UploadView> {
         owner: row.plain("owner")?,
         state: UploadState::Processing,
         received_at: row.time("received_at")?,
+        expires_at: row.maybe_time("expires_at")?,
         metadata: serde_json::from_str(metadata).map_err(|e| nonsense(format!("metadata of upload {of}: {e}")))?,
         rejected: rejected_from(rejected)?,
         images: Vec::new(),
@@ -240,6 +242,7 @@ fn job_from(row: Columns<'_>, of: JobId) -> Read<JobView> {
         timing,
         peak_bytes: row.maybe_number("j_peak_bytes")?,
         failure: row.failure("j_failure_code", "j_failure_detail")?,
+        origin: row.origin("j_request", "j_trace")?,
         tasks: Vec::new(),
     })
 }

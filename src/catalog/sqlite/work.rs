@@ -23,9 +23,9 @@ use crate::domain::{
 /// it yields are put in order by the caller, as a join promises none.
 pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image AS image, j.rank AS rank, j.cost_bytes AS cost_bytes, \
      j.attempt AS attempt, j.max_attempts AS max_attempts, j.crashes AS crashes, j.suspect AS suspect, j.queued_at AS queued_at, \
-     i.blob AS blob, b.bytes AS bytes, b.sha256 AS sha256, EXISTS (SELECT 1 FROM facts f WHERE f.blob = i.blob) AS has_facts, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
-     FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, suspect, queued_at FROM jobs \
-     WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
+     j.priority AS priority, j.request AS request, j.trace AS trace, i.blob AS blob, b.bytes AS bytes, b.sha256 AS sha256, EXISTS (SELECT 1 FROM facts f WHERE f.blob = i.blob) AS has_facts, t.position AS position, t.id AS task, t.name AS name, t.spec AS spec \
+     FROM (SELECT id, upload, image, rank, cost_bytes, attempt, max_attempts, crashes, suspect, queued_at, priority, request, trace \
+     FROM jobs WHERE state = 'queued' AND (due_at IS NULL OR due_at <= ?) ORDER BY rank, id LIMIT ?) j \
      JOIN images i ON i.id = j.image JOIN blobs b ON b.id = i.blob LEFT JOIN tasks t ON t.job = j.id AND t.state = 'pending'";
 
 /// See [`super::super::Catalog::claim_jobs`].
@@ -101,6 +101,8 @@ fn claimed_job(row: Columns<'_>, lease: Lease) -> Read<ClaimedJob> {
         suspect: row.plain("suspect")?,
         has_facts: row.plain("has_facts")?,
         queued_at: row.time("queued_at")?,
+        priority: row.word("priority")?,
+        origin: row.origin("request", "trace")?,
         tasks: Vec::new(),
     })
 }

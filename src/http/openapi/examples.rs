@@ -105,6 +105,7 @@ pub(super) fn upload(done: bool) -> Value {
         url: format!("{BASE}/v1/uploads/{UPLOAD}"),
         events_url: format!("{BASE}/v1/uploads/{UPLOAD}/events"),
         received_at: "2026-11-20T08:41:43.004Z".into(),
+        expires_at: Some("2026-11-27T08:41:43.004Z".into()),
         images: vec![upload_image(done)],
         rejected: vec![Rejected { filename: Some("x.exe".into()), problem: Problem::from(refusal).members() }],
         metadata: Map::from_iter([("album".to_owned(), json!("2026"))]),
@@ -170,7 +171,43 @@ pub(super) fn job(done: bool) -> Value {
         peak_bytes: done.then_some(15_728_640),
         tasks: vec![task(done)],
         error: None,
+        request_id: Some(REQUEST["urn:uuid:".len()..].into()),
+        trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
         next_attempt_at: None,
+    })
+}
+
+/// A job whose image is gone.
+pub(super) fn past_job() -> Value {
+    value(&view::PastJob {
+        id: JOB.into(),
+        image: IMAGE.into(),
+        upload: UPLOAD.into(),
+        status: JobStatus("completed"),
+        attempt: 1,
+        max_attempts: 5,
+        priority: Priority("normal"),
+        queued_at: "2026-11-20T08:41:43.004Z".into(),
+        started_at: Some("2026-11-20T08:41:43.007Z".into()),
+        finished_at: "2026-11-20T08:41:43.041Z".into(),
+        deleted_at: "2026-11-27T08:41:43.512Z".into(),
+        timing: Some(timing()),
+        peak_bytes: Some(15_728_640),
+        error_code: None,
+        source: view::Source { format: "jpeg".into(), bytes: 4_183_920, width: 4032, height: 3024 },
+        request_id: Some(REQUEST["urn:uuid:".len()..].into()),
+        trace_id: None,
+        tasks: vec![view::PastTask {
+            name: "thumb".into(),
+            status: TaskStatus("completed"),
+            operations: vec!["resize".into(), "format".into()],
+            format: "webp".into(),
+            bytes: Some(18_211),
+            width: Some(320),
+            height: Some(240),
+            timing: Some(view::TaskTiming { transform_ms: 1.9, encode_ms: 4.2, store_ms: 0.4 }),
+            error_code: None,
+        }],
     })
 }
 
@@ -182,6 +219,10 @@ pub(super) fn plain_upload() -> Value {
         id: UPLOAD.into(),
         url: format!("{BASE}/v1/uploads/{UPLOAD}"),
     })
+}
+
+fn percentiles([p50_ms, p90_ms, p99_ms, max_ms]: [f64; 4]) -> view::Percentiles {
+    view::Percentiles { count: 600, p50_ms, p90_ms, p99_ms, max_ms }
 }
 
 pub(super) fn stats() -> Value {
@@ -198,9 +239,29 @@ pub(super) fn stats() -> Value {
         bytes_received: 2_518_719_840,
         uptime_s: 86_400,
         rss_bytes: 48_234_496,
-        pool: view::Pool { free_cores: 3, free_bytes: 4_160_749_568, budget_bytes: 4_294_967_296 },
+        pool: view::Pool { free_cores: 3, used_cores: 1, free_bytes: 4_160_749_568, used_bytes: 134_217_728, budget_bytes: 4_294_967_296 },
         stages: [("decode".to_owned(), view::Stage { count: 602, avg_ms: 21.0, max_ms: 84.2 })].into(),
         max_peak_bytes: 62_914_560,
+        priorities: [(
+            "normal".to_owned(),
+            view::PriorityLoad {
+                queued_jobs: 2,
+                running_jobs: 1,
+                oldest_queued_ms: Some(812.0),
+                job_retries: 0,
+                queue: Some(percentiles([2.1, 6.8, 31.0, 44.7])),
+            },
+        )]
+        .into(),
+        window: view::Window {
+            asked_s: 900,
+            covered_s: 900,
+            completed_tasks: 1200,
+            failed_tasks: 3,
+            stages: [("decode".to_owned(), percentiles([19.8, 27.5, 61.2, 84.2]))].into(),
+            formats: [("webp".to_owned(), [("encode".to_owned(), percentiles([4.2, 5.1, 9.9, 12.0]))].into())].into(),
+            operations: [("resize".to_owned(), [("total".to_owned(), percentiles([24.0, 33.1, 70.4, 90.2]))].into())].into(),
+        },
     })
 }
 

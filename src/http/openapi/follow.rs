@@ -14,7 +14,7 @@ use crate::{
 use super::{
     examples,
     operation::{
-        CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, IMAGE_FAULTS, Op, RETRY_AFTER, bytes, id, if_none_match, json,
+        CACHE_IMMUTABLE, CACHE_NEVER, CACHE_STATE, ETAG, HeaderDoc, IMAGE_FAULTS, Op, RETRY_AFTER, WAITED, bytes, id, if_none_match, json,
         parameter, string,
     },
     options,
@@ -25,6 +25,8 @@ const IMAGE_REFUSED: &[Code] = &[Code::TooManyPixels, Code::TooManyFrames, Code:
 
 const RANGES: HeaderDoc = ("Accept-Ranges", "Single ranges are served.", "bytes");
 const RANGE: HeaderDoc = ("Content-Range", "Which bytes these are.", "bytes 0-1023/4183920");
+const SERVED: HeaderDoc =
+    ("Server-Timing", "Milliseconds until it was found, and until its first bytes were there.", "lookup;dur=0.003, open;dur=0.12");
 const NAME: HeaderDoc = ("Content-Disposition", "Names the file.", "inline; filename=\"cat.jpg\"");
 
 pub(super) fn operations() -> Vec<Op> {
@@ -43,8 +45,8 @@ fn upload() -> Op {
         .param(id("id", "upload"))
         .param(parameter(ParameterIn::Query, "wait", "Seconds to wait for the end.", wait, Some(10.into())))
         .params([if_none_match()])
-        .answer(200, "The upload as it is now.", json::<Upload>(examples::upload(true)), &[ETAG, CACHE_STATE])
-        .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
+        .answer(200, "The upload as it is now.", json::<Upload>(examples::upload(true)), &[ETAG, CACHE_STATE, WAITED])
+        .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE, WAITED])
         .problems(&[Code::BadRequest, Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::Storage])
 }
 
@@ -181,8 +183,8 @@ fn served(op: Op, method: &HttpMethod, media_types: &[&'static str]) -> Op {
         |name: &str, what: &str, example: &str| parameter(ParameterIn::Header, name, what, string(None, None), Some(example.into()));
     let op = op
         .params([if_none_match(), condition("If-Match", "Answer with 412 unless this is the tag.", "\"9f86d081884c7d65\"")])
-        .answer(200, "All of it.", content(), &[ETAG, CACHE_IMMUTABLE, RANGES, NAME])
-        .answer(304, "Not changed since.", [], &[ETAG, CACHE_IMMUTABLE])
+        .answer(200, "All of it.", content(), &[ETAG, CACHE_IMMUTABLE, RANGES, NAME, SERVED])
+        .answer(304, "Not changed since.", [], &[ETAG, CACHE_IMMUTABLE, SERVED])
         .problems(&[Code::PreconditionFailed]);
     if !is_get {
         return op;
@@ -191,6 +193,6 @@ fn served(op: Op, method: &HttpMethod, media_types: &[&'static str]) -> Op {
         condition("Range", "One range of bytes; several are answered with everything.", "bytes=0-1023"),
         condition("If-Range", "The tag for which the range is meant; with another tag everything is sent.", "\"9f86d081884c7d65\""),
     ])
-    .answer(206, "The range.", content(), &[ETAG, CACHE_IMMUTABLE, RANGE, NAME])
+    .answer(206, "The range.", content(), &[ETAG, CACHE_IMMUTABLE, RANGE, NAME, SERVED])
     .problems(&[Code::RangeNotSatisfiable])
 }

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, binary, bytes, id, json, parameter, string},
+    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, WAITED, binary, bytes, id, json, parameter, string},
     options,
 };
 
@@ -82,7 +82,7 @@ fn stored(op: Op) -> Op {
             200,
             "With `Prefer: wait=N`: taken in and finished.",
             json::<Upload>(examples::upload(true)),
-            &[LOCATION, REPLAYED, APPLIED, CACHE_NEVER],
+            &[LOCATION, REPLAYED, APPLIED, WAITED, CACHE_NEVER],
         )
         .problems(ANY_BODY)
         .problems(STORING)

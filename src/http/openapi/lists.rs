@@ -11,7 +11,7 @@ use utoipa::{
 
 use crate::{
     domain::{Code, JobState},
-    http::view::{ImageList, JobList, UploadList},
+    http::view::{ImageList, JobList, PastJob, PastJobList, UploadList},
 };
 
 use super::{
@@ -45,6 +45,13 @@ pub(super) fn operations() -> Vec<Op> {
         ),
         list::<JobList>("/v1/jobs", "listJobs", "Jobs, newest first", json!({ "jobs": [examples::job(true)], "next_cursor": null }))
             .param(parameter(ParameterIn::Query, "status", "Only jobs in this state.", status, None)),
+        list::<PastJobList>(
+            "/v1/history",
+            "listHistory",
+            "Jobs whose images are gone, newest first",
+            json!({ "jobs": [examples::past_job()], "next_cursor": null }),
+        ),
+        past_job(),
         delete(
             "/v1/uploads/{id}",
             "deleteUpload",
@@ -76,6 +83,17 @@ pub(super) fn list<T: ToSchema>(path: &'static str, operation: &str, summary: &s
         .answer(200, "A part.", json::<T>(example), &[ETAG, CACHE_STATE, LINK])
         .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
         .problems(&[Code::BadRequest, Code::BadOption, Code::Internal])
+}
+
+fn past_job() -> Op {
+    let about = "What is remembered of a job after its image was deleted, or its upload's time was over: what was done, how long it took and how \
+                 it ended; no names of files, no texts, no results. It is forgotten a while after the job ended (`--history`).";
+    Op::new(HttpMethod::Get, "/v1/history/{id}", "showPastJob", "follow", "A job whose image is gone", about)
+        .param(id("id", "job"))
+        .params([if_none_match()])
+        .answer(200, "The job as it was.", json::<PastJob>(examples::past_job()), &[ETAG, CACHE_STATE])
+        .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
+        .problems(&[Code::BadOption, Code::NotFound, Code::Internal, Code::Storage])
 }
 
 fn delete(path: &'static str, operation: &str, name: &str, what: &str, about: &str) -> Op {

@@ -129,6 +129,7 @@ fn document() -> OpenApi {
             of::<view::BatchDryRun>(),
             of::<view::BatchList>(),
             of::<view::Steered>(),
+            of::<view::PastJobList>(),
             of::<view::Event>(),
             of::<view::Variants>(),
             of::<view::Explained>(),

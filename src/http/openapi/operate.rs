@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{CACHE_STATE, ETAG, HeaderDoc, Op, json, parameter, text},
+    operation::{CACHE_STATE, ETAG, HeaderDoc, Op, json, parameter, string, text},
 };
 
 const POLICY: HeaderDoc = ("Content-Security-Policy", "Nothing from elsewhere.", "default-src 'none'; …");
@@ -40,11 +40,19 @@ pub(super) fn operations() -> Vec<Op> {
         get(
             "/v1/stats",
             "showStats",
-            "Totals and averages",
-            "Totals since the data folder was made, stage times since the service started.",
+            "Totals, averages and percentiles",
+            "Totals since the data folder was made, averages since the service started, percentiles of what ended within the window, and what waits \
+             and runs now.",
         )
+        .param(parameter(
+            ParameterIn::Query,
+            "window",
+            "How far back percentiles go, 1m to 60m; 15m if nothing is said.",
+            string(None, Some("^([1-9]|[1-5][0-9]|60)m$")),
+            Some("15m".into()),
+        ))
         .answer(200, "The figures.", json::<Stats>(examples::stats()), &[])
-        .problems(&[Code::BadOption, Code::Internal]),
+        .problems(&[Code::BadOption, Code::BadRequest, Code::Internal]),
         get("/healthz", "health", "The process answers", "For liveness checks: it looks at nothing.").answer(
             200,
             "It does.",

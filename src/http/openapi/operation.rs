@@ -49,7 +49,13 @@ pub(super) const ETAG: HeaderDoc =
 pub(super) const CACHE_STATE: HeaderDoc = ("Cache-Control", "May be kept, and asked about each time.", "no-cache");
 pub(super) const CACHE_NEVER: HeaderDoc = ("Cache-Control", "Not to be kept.", "no-store");
 pub(super) const CACHE_IMMUTABLE: HeaderDoc =
-    ("Cache-Control", "Names are write-once: keep it for good.", "public, max-age=31536000, immutable");
+    ("Cache-Control", "Names are write-once: keep it for good, or until its upload's time is over.", "public, max-age=31536000, immutable");
+/// Of answers that were held until something had ended.
+pub(super) const WAITED: HeaderDoc = (
+    "Server-Timing",
+    "When the end was waited for: milliseconds this answer was held, and the times of the job that took longest, once it has ended.",
+    "wait;dur=38.2, queue;dur=3.1, read;dur=0.8, decode;dur=21, cpu;dur=31.5, total;dur=34.4",
+);
 pub(super) const REQUEST_ID: HeaderDoc = ("X-Request-Id", "Id of this request, also in the log.", "0198c0de-7a3b-7c4d-8e5f-60718293a4b5");
 
 /// Codes of tasks that failed because of the image, answered with 422.

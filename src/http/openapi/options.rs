@@ -126,6 +126,13 @@ fn priority() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).description(Some("How urgent; normal if nothing is said."))
 }
 
+const TTL: &str = "How long the upload is kept: seconds, or a length of time such as `90m`, `12h` or `7d`; 1 s to 3650 days, and no longer than \
+                   `--upload-ttl` where that is set. Then it is deleted by itself. Nothing said: as long as `--upload-ttl` says.";
+
+fn ttl() -> ObjectBuilder {
+    string(None, Some("^([1-9][0-9]{0,7}s?|[1-9][0-9]{0,2}[mhd])$")).description(Some(TTL)).examples([Value::from("7d")])
+}
+
 fn unknown_fields() -> ObjectBuilder {
     let description = "`metadata` keeps unknown fields with the upload instead of refusing them.";
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["refuse", "metadata"])).description(Some(description))
@@ -155,6 +162,7 @@ pub(super) fn query_components() -> Vec<Parameter> {
         repeated("variant", variants()),
         repeated("preset", presets()),
         query("priority", "How urgent; normal if nothing is said.", priority().into()),
+        query("ttl", TTL, ttl().into()),
         query("unknown_fields", "`metadata` keeps unknown fields with the upload instead of refusing them.", unknown_fields().into()),
     ];
     all.extend(
@@ -176,6 +184,7 @@ pub(super) fn form(single: bool) -> Object {
         .property("variant", variants())
         .property("preset", presets())
         .property("priority", priority())
+        .property("ttl", ttl())
         .property("unknown_fields", unknown_fields())
         .property(
             "metadata[key]",
@@ -187,7 +196,7 @@ pub(super) fn form(single: bool) -> Object {
         form = form.property(row.name, described(row));
     }
     let names: Vec<&str> = bare().map(|row| row.name).collect();
-    let names = format!(r"^(file|variant|preset|priority|unknown_fields|{}|metadata\[[a-z]+\])$", names.join("|"));
+    let names = format!(r"^(file|variant|preset|priority|ttl|unknown_fields|{}|metadata\[[a-z]+\])$", names.join("|"));
     form.property_names(Some(string(None, Some(&names))))
         .additional_properties(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()

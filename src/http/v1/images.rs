@@ -21,6 +21,7 @@ use crate::{
         path::Segments,
         problem::Problem,
         query::NoQuery,
+        server_timing::SERVER_TIMING,
         view,
     },
     ingest::{FileOutcome, UploadRequest},
@@ -56,6 +57,7 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     let mut upload = accepted.upload;
     let mut status = StatusCode::ACCEPTED;
     let wanted = wait_preference(&headers);
+    let begun = tokio::time::Instant::now();
     if let Some(wait) = wanted {
         let id = upload.id;
         upload = uploads::wait_until_final(site, id, wait).await?.ok_or_else(|| gone("upload"))?;
@@ -68,6 +70,9 @@ async fn respond(site: &App, base: &str, request: Request, raw_name: Option<&str
     let answer = response.headers_mut();
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     mark_replay(answer, accepted.replayed);
+    if wanted.is_some() {
+        answer.insert(SERVER_TIMING, uploads::waited(begun.elapsed(), &upload));
+    }
     if let Some(wait) =
         wanted.filter(|_| status == StatusCode::OK).and_then(|w| HeaderValue::from_str(&format!("wait={}", w.as_secs())).ok())
     {
@@ -86,7 +91,9 @@ fn mark_replay(answer: &mut HeaderMap, replayed: bool) {
 async fn accept(site: &App, request: Request, raw_name: Option<&str>) -> Result<(Accepted, UploadRequest), Problem> {
     let intake = intake::take_in(site, request, raw_name).await?;
     let mut wanted = form::read(&intake.fields, site.named(), intake.idempotency_key.clone())?;
+    intake::check_ttl(site, &wanted)?;
     wanted.client = intake.client.clone();
+    wanted.origin = intake.origin;
     // Variants may be named after the last file, so that only now both numbers are known; nothing is durable yet.
     let taken = intake.files.iter().filter(|file| matches!(file, FileOutcome::Staged(_))).count();
     form::check_tasks(taken, wanted.variants.len())?;

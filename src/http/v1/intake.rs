@@ -11,9 +11,9 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, header, request::Par
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    domain::{Code, Refusal},
-    http::{App, Place, body, client, client_network, form, peer::Peer, problem::Problem, room::DiskClaim},
-    ingest::{self, BodyStream, FileOutcome, Form, receive_form, receive_raw},
+    domain::{Code, Origin, Refusal},
+    http::{App, Place, body, client, client_network, form, peer::Peer, problem::Problem, request_id, room::DiskClaim},
+    ingest::{self, BodyStream, FileOutcome, Form, UploadRequest, receive_form, receive_raw},
     order::Client,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Intake {
     pub(super) idempotency_key: Option<String>,
     /// With whom it shares the pool.
     pub(super) client: Client,
+    /// The request this is.
+    pub(super) origin: Option<Origin>,
     /// Held until the request is answered.
     _admission: Admission,
 }
@@ -59,11 +61,29 @@ pub(super) async fn take_in(site: &App, request: Request, raw_name: Option<&str>
     let idempotency_key = idempotency_key(&head.headers)?;
     let fields = query_pairs(&head.uri)?;
     // What the query says wrongly need not wait for the body.
-    form::read(&fields, site.named(), None)?;
+    check_ttl(site, &form::read(&fields, site.named(), None)?)?;
     claim.declare(declared_bytes(&head.headers)).await?;
     let mut form = receive(site, &head.headers, &head.method, &mut body, raw_name).await?;
     form.fields.extend(fields);
-    Ok(Intake { files: form.files, fields: form.fields, idempotency_key, client: pool_client(&head.extensions), _admission: admission })
+    Ok(Intake {
+        files: form.files,
+        fields: form.fields,
+        idempotency_key,
+        client: pool_client(&head.extensions),
+        origin: request_id::origin(&head.headers, &head.extensions),
+        _admission: admission,
+    })
+}
+
+/// Whether what is asked for may be kept for as long as it asks.
+///
+/// # Errors
+/// `bad_option` with both times.
+pub(super) fn check_ttl(site: &App, wanted: &UploadRequest) -> Result<(), Problem> {
+    match (wanted.ttl, site.max_ttl) {
+        (Some(ttl), Some(limit)) => Ok(form::check_ttl(ttl, limit)?),
+        _ => Ok(()),
+    }
 }
 
 /// Whose jobs a request brings, as far as fairness goes: there are no keys yet, so by address.

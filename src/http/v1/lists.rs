@@ -72,20 +72,20 @@ async fn batches(State(site): State<App>, base: BaseUrl, uri: Uri, headers: Head
     Ok(asked.answer(&headers, &base.0, "batches", next_cursor.clone(), &view::BatchList { batches, next_cursor }))
 }
 
-fn cursor(last: Uuid) -> String {
+pub(super) fn cursor(last: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
 /// What the query asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
+pub(super) struct Asked {
     limit: u32,
     before: Option<Uuid>,
     status: Option<JobState>,
 }
 
 impl Asked {
-    fn of(uri: &Uri, with_status: bool) -> Result<Self, Problem> {
+    pub(super) fn of(uri: &Uri, with_status: bool) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         let mut asked = Self { limit: DEFAULT_LIMIT, before: None, status: None };
         for (name, value) in query_pairs(uri)? {
@@ -113,11 +113,18 @@ impl Asked {
     }
 
     /// There are no keys yet, so everything has the empty owner.
-    fn page<I>(&self, id: impl FnOnce(Uuid) -> I) -> Page<I> {
+    pub(super) fn page<I>(&self, id: impl FnOnce(Uuid) -> I) -> Page<I> {
         Page { owner: String::new(), before: self.before.map(id), limit: self.limit }
     }
 
-    fn answer(&self, headers: &HeaderMap, base: &str, name: &str, next_cursor: Option<String>, json: &impl Serialize) -> Response {
+    pub(super) fn answer(
+        &self,
+        headers: &HeaderMap,
+        base: &str,
+        name: &str,
+        next_cursor: Option<String>,
+        json: &impl Serialize,
+    ) -> Response {
         let mut response = tagged_json(headers, json);
         if let Some(cursor) = next_cursor {
             let status = self.status.map_or_else(String::new, |status| format!("status={status}&"));

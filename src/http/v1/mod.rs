@@ -5,6 +5,7 @@ mod bulk;
 mod erase;
 mod events;
 mod explain;
+mod history;
 mod images;
 mod intake;
 mod jobs;
@@ -27,6 +28,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(erase::routes())
         .merge(events::routes())
         .merge(explain::routes())
+        .merge(history::routes())
         .merge(images::routes())
         .merge(jobs::routes())
         .merge(lists::routes())

@@ -10,7 +10,11 @@ use http::{HeaderValue, header};
 
 use crate::{
     domain::{Code, TaskCode, media},
-    http::{App, form, problem::Problem, view::ms},
+    http::{
+        App, form,
+        problem::Problem,
+        server_timing::{SERVER_TIMING, server_timing},
+    },
     ingest::{FileOutcome, plan_file},
     queue::OnceError,
 };
@@ -37,23 +41,20 @@ async fn process(State(site): State<App>, request: Request) -> Result<Response, 
     let cost_bytes = plan.memory_bytes(file.staged.bytes);
     let filename = file.filename.clone();
     let once = site.queue.run_once(file.staged, variant.spec, cost_bytes).await.map_err(problem_of)?;
-    let timing = format!(
-        "queue;dur={}, read;dur={}, decode;dur={}, transform;dur={}, encode;dur={}",
-        ms(once.queue),
-        ms(once.read),
-        ms(once.decode),
-        ms(once.transform),
-        ms(once.encode)
-    );
+    let timing = server_timing(&[
+        ("queue", once.queue),
+        ("read", once.read),
+        ("decode", once.decode),
+        ("transform", once.transform),
+        ("encode", once.encode),
+    ]);
     let format = once.encoded.format.as_str();
     let mut response = once.encoded.bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::media_type(format)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     crate::http::files::guard_headers(headers);
-    if let Ok(value) = HeaderValue::from_str(&timing) {
-        headers.insert("server-timing", value);
-    }
+    headers.insert(SERVER_TIMING, timing);
     let name = format!("{}.{}", filename.as_deref().map_or("result", media::stem), media::extension(format));
     headers.insert(header::CONTENT_DISPOSITION, crate::http::files::disposition(&name));
     Ok(response)

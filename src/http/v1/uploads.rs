@@ -17,7 +17,15 @@ use crate::{
     catalog::{CatalogError, Subject, UploadView},
     deliver::{Conditions, Selection, etag, select},
     domain::{Code, UploadId},
-    http::{App, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, view},
+    http::{
+        App,
+        absent::absent,
+        base_url::BaseUrl,
+        path::Segments,
+        problem::Problem,
+        server_timing::{SERVER_TIMING, server_timing},
+        view,
+    },
 };
 
 use super::intake::query_pairs;
@@ -31,12 +39,27 @@ pub(super) fn routes() -> Router<App> {
 
 async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, request: Request) -> Result<Response, Problem> {
     let id = id.parse::<UploadId>().map_err(|_| Problem::not_found("upload"))?;
-    let view = match wait_of(request.uri())? {
+    let (begun, wait) = (Instant::now(), wait_of(request.uri())?);
+    let view = match wait {
         Some(wait) => wait_until_final(&site, id, wait).await?,
         None => site.catalog.upload(id).await?,
     };
     let Some(view) = view else { return Err(absent(&site, Subject::Upload(id)).await) };
-    Ok(tagged_json(request.headers(), &view::upload(&view, &base.0)))
+    let mut response = tagged_json(request.headers(), &view::upload(&view, &base.0));
+    if wait.is_some() {
+        response.headers_mut().insert(SERVER_TIMING, waited(begun.elapsed(), &view));
+    }
+    Ok(response)
+}
+
+/// Where the time of an answer went that was waited for: how long it was held, and the times of the upload's job that took longest.
+pub(super) fn waited(held: Duration, upload: &UploadView) -> HeaderValue {
+    let mut stages = vec![("wait", held)];
+    let timings = upload.images.iter().filter_map(|(_, job)| job.timing);
+    if let Some(t) = timings.max_by_key(|timing| timing.queue + timing.total) {
+        stages.extend([("queue", t.queue), ("read", t.read), ("decode", t.decode), ("cpu", t.cpu), ("total", t.total)]);
+    }
+    server_timing(&stages)
 }
 
 /// The `?wait=` of a read.

@@ -22,7 +22,7 @@ use crate::{
         path::Segments,
         problem::Problem,
         query::NoQuery,
-        view,
+        request_id, view,
     },
     ingest::UploadRequest,
 };
@@ -93,6 +93,7 @@ async fn wanted(site: &App, request: Request) -> Result<UploadRequest, Problem> 
     fields.extend(asked.priority.map(|priority| ("priority".to_owned(), priority)));
     let mut wanted = form::read(&fields, site.named(), None)?;
     wanted.client = intake::pool_client(&sent.extensions);
+    wanted.origin = request_id::origin(&sent.headers, &sent.extensions);
     Ok(wanted)
 }
 

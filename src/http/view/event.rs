@@ -64,10 +64,14 @@ pub(crate) struct Event {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub(crate) result: Option<EventResult>,
-    /// Where the task's time went, in milliseconds.
+    /// Where the task's or job's time went, in milliseconds.
     #[serde(skip_serializing_if = "Map::is_empty")]
     #[schema(required = false, value_type = BTreeMap<String, f64>)]
     pub(crate) timing: Map<String, Value>,
+    /// The most bytes charged against a job's memory limit at one time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, examples(15_728_640))]
+    pub(crate) peak_bytes: Option<u64>,
     /// Why it failed, or is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -136,6 +140,9 @@ pub(crate) fn event(told: &follow::Event) -> Event {
             Event { next_attempt_at: Some(time(*due)), ..plain.of_job(*of, "queued").of_attempt(*attempt).because(why.as_ref()) }
         }
         What::JobEnded(of, state, why) => plain.of_job(*of, state.as_str()).because(why.as_ref()),
+        What::JobWorked(of, state, times, peak_bytes) => {
+            Event { timing: timing(times), peak_bytes: Some(*peak_bytes), ..plain.of_job(*of, state.as_str()) }
+        }
         What::JobCancelled(of, state) => plain.of_job(*of, state.as_str()),
         What::UploadCompleted(state) => Event { status: Some(state.as_str()), ..plain },
         What::UploadDeleted => plain,

@@ -49,6 +49,12 @@ pub(crate) struct Job {
     /// The last passing failure, or why it was given up.
     #[schema(required = true)]
     pub(crate) error: Option<Failure>,
+    /// `X-Request-Id` of the answer to the request it came with; null for jobs of before this was kept.
+    #[schema(required = true, format = "uuid")]
+    pub(crate) request_id: Option<String>,
+    /// The trace that request said it belongs to (`traceparent`).
+    #[schema(required = true, pattern = "^[0-9a-f]{32}$")]
+    pub(crate) trace_id: Option<String>,
     /// When it is due again, while it waits for another attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = "date-time")]
@@ -181,6 +187,8 @@ pub(crate) fn job(view: &JobView, base: &str) -> Job {
         peak_bytes: view.peak_bytes,
         tasks: view.tasks.iter().map(|t| task(t, view.image, base)).collect(),
         error: view.failure.as_ref().map(failure),
+        request_id: view.origin.map(|origin| origin.request.to_string()),
+        trace_id: view.origin.and_then(|origin| origin.trace).map(|trace| trace.to_string()),
         next_attempt_at: view.due_at.filter(|_| !view.state.is_final()).map(time),
     }
 }
@@ -226,7 +234,7 @@ pub(super) fn job_timing(timing: Option<&catalog::JobTiming>) -> Option<JobTimin
     })
 }
 
-fn task_timing(t: &catalog::TaskTiming) -> TaskTiming {
+pub(super) fn task_timing(t: &catalog::TaskTiming) -> TaskTiming {
     TaskTiming { transform_ms: ms(t.transform), encode_ms: ms(t.encode), store_ms: ms(t.store) }
 }
 

@@ -6,6 +6,7 @@
 mod batch;
 mod event;
 mod explain;
+mod history;
 mod image;
 mod job;
 mod lists;
@@ -22,12 +23,13 @@ use crate::domain::Timestamp;
 pub(crate) use batch::{Batch, BatchCounts, BatchDryRun, BatchRefusal, BatchVariant, Filter, Steered, batch, batch_counts};
 pub(crate) use event::{Event, event};
 pub(crate) use explain::{Explained, ExplainedPlan, ExplainedResult, ExplainedStage, ExplainedVariant};
+pub(crate) use history::{PastJob, PastJobList, PastTask, Source, past_job};
 pub(crate) use image::{Image, UploadImage, image};
 pub(crate) use job::{Job, JobTiming, Task, TaskResult, TaskTiming, Variants, job, task};
 pub(crate) use lists::{BatchList, ImageList, JobList, UploadList};
 pub(crate) use operate::{Checks, Health, Readiness};
 pub(crate) use problem::Problem;
-pub(crate) use stats::{Pool, Stage, Stats};
+pub(crate) use stats::{Percentiles, Pool, PriorityLoad, Stage, Stats, Window, percentiles, window};
 pub(crate) use upload::{PlainUpload, Rejected, Upload, rejected, upload};
 pub(crate) use words::{
     BatchStatus, JobStatus, Priority, ProblemCode, ResultFormat, SourceFormat, TaskErrorCode, TaskStatus, UploadStatus,

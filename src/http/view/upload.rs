@@ -26,6 +26,9 @@ pub(crate) struct Upload {
     /// When the request was complete and durable.
     #[schema(format = "date-time")]
     pub(crate) received_at: String,
+    /// When its time is over and it is deleted by itself; null where it is kept until it is deleted.
+    #[schema(required = true, format = "date-time")]
+    pub(crate) expires_at: Option<String>,
     /// Files taken in, in the order they came.
     pub(crate) images: Vec<UploadImage>,
     /// Files refused while others were taken, in the order they came.
@@ -74,6 +77,7 @@ pub(crate) fn upload(view: &UploadView, base: &str) -> Upload {
         url: format!("{base}/v1/uploads/{}", view.id),
         events_url: format!("{base}/v1/uploads/{}/events", view.id),
         received_at: time(view.received_at),
+        expires_at: view.expires_at.map(time),
         images: view.images.chunk_by(|(a, _), (b, _)| a.id == b.id).map(|of| image_of(of, base)).collect(),
         rejected: rejected(&view.rejected),
         metadata: view.metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect(),

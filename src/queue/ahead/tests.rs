@@ -82,6 +82,7 @@ fn taken_in(bench: &Bench, n: u128) -> (NewImage, Staged) {
             rank: 0,
             cost_bytes: 4 << 20,
             max_attempts: 3,
+            origin: None,
             tasks: vec![NewTask {
                 id: TaskId::from_uuid(id(4)),
                 name: "thumb".parse::<VariantName>().expect("a name"),
@@ -101,6 +102,7 @@ fn upload(n: u128, image: NewImage) -> NewUpload {
         id: UploadId::from_uuid(Uuid::from_u128(n)),
         owner: String::new(),
         received_at: SystemClock.now(),
+        expires_at: None,
         metadata: Vec::new(),
         rejected: Vec::new(),
         images: vec![image],

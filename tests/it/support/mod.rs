@@ -11,6 +11,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -106,10 +107,19 @@ impl Server {
 
     /// A server on a folder whose disk may fail.
     pub(crate) async fn on_disk(data: TempDir, disk: Disk, tune: impl FnOnce(&mut Settings)) -> Self {
+        Self::on_disk_by(data, disk, Arc::new(SystemClock), tune).await
+    }
+
+    /// A server by a clock of the test's.
+    pub(crate) async fn by(clock: Arc<dyn Clock>, data: TempDir, tune: impl FnOnce(&mut Settings)) -> Self {
+        Self::on_disk_by(data, Disk::default(), clock, tune).await
+    }
+
+    async fn on_disk_by(data: TempDir, disk: Disk, clock: Arc<dyn Clock>, tune: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = small(data.path());
         tune(&mut settings);
         let config = Config::resolve(settings).expect("settings are valid");
-        let app = App::start_on(&config, disk).await.expect("starts");
+        let app = App::start_on(&config, disk, clock).await.expect("starts");
         let Bound::Tcp(address) = *app.address() else { panic!("listens on {}", app.address()) };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run(async {

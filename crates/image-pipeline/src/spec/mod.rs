@@ -8,6 +8,7 @@ mod canonical;
 mod error;
 mod format;
 mod model;
+mod operation;
 mod options;
 mod parse;
 mod passes;
@@ -25,5 +26,6 @@ pub use model::{
     Anchor, Border, Crop, Filters, FormatChoice, Frame, Gravity, KeptMetadata, Kernel, Length, Output, OutputFormat, Padding, Pass, Place,
     Resize, ResizeMode, Rgb, Rotation, Spec, TextMark, Trim, Watermark,
 };
+pub use operation::Operation;
 pub use options::{Arg, ArgKind, OPTIONS, OptionRow};
 pub use presets::Presets;
