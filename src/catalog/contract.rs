@@ -1,7 +1,7 @@
 //! The contract of a catalog: what every back end must keep, as a suite any of them can run.
 //!
 //! Knows no back end: it goes through [`Catalog`] alone, with times it chooses itself. After every step of the work it
-//! counts all rows again and holds [`Catalog::totals`] against them.
+//! counts all rows again and holds [`Catalog::totals`] against them. Its twin with random histories is `model.rs`, for tests only.
 
 mod adding;
 mod batches;
@@ -12,6 +12,8 @@ mod deletion;
 mod history;
 mod leases;
 mod lists;
+#[cfg(test)]
+pub(crate) mod model;
 mod steering;
 mod uploads;
 

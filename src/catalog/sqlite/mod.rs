@@ -406,4 +406,6 @@ impl Catalog for SqliteCatalog {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

@@ -196,11 +196,12 @@ async fn what_waits_together_is_committed_together() {
 async fn a_command_that_fails_takes_back_only_its_own_work() {
     let folder = Folder::new();
     let catalog = folder.open().await;
-    // Two tasks of one name: refused by the last of the statements, when the other rows are in.
+    // Two tasks of one name: refused by the last of the statements, when the other rows are in and the first image was counted.
     let mut broken = upload(2);
-    let mut twin = broken.images[0].job.tasks[0].clone();
+    broken.images.extend(upload(2).images);
+    let mut twin = broken.images[1].job.tasks[0].clone();
     twin.id = TaskId::from_uuid(uuid());
-    broken.images[0].job.tasks.push(twin);
+    broken.images[1].job.tasks.push(twin);
     let (first, last) = (upload(1), upload(3));
     let (a, b, c) =
         tokio::join!(catalog.accept_upload(first.clone()), catalog.accept_upload(broken.clone()), catalog.accept_upload(last.clone()));

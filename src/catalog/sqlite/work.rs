@@ -68,20 +68,22 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
             last.tasks.push(ClaimedTask { id: TaskId::from_uuid(task), name: row.word("name")?, spec: row.plain("spec")? });
         }
     }
-    for job in &claimed.jobs {
-        sqlx::query(
-            "UPDATE jobs SET state = 'running', attempt = attempt + 1, started_at = ?, due_at = NULL, lease_owner = ?, \
-             lease_token = ?, lease_until = ? WHERE id = ?",
-        )
-        .bind(claim.now.as_millis())
-        .bind(claim.owner.as_str())
-        .bind(id(job.lease.token.uuid()))
-        .bind(claim.now.after(claim.lease).as_millis())
-        .bind(id(job.lease.job.uuid()))
-        .execute(&mut session.conn)
-        .await?;
-        session.delta.queued_jobs -= 1;
-        session.delta.running_jobs += 1;
+    // Every trip to SQLite's own thread costs more than what is done there; parts, so that there are few texts to prepare.
+    for part in claimed.jobs.chunks(8) {
+        let mut sql = QueryBuilder::<Sqlite>::new("");
+        for job in part {
+            sql.push("UPDATE jobs SET state = 'running', attempt = attempt + 1, due_at = NULL, started_at = ");
+            sql.push_bind(claim.now.as_millis());
+            sql.push(", lease_owner = ").push_bind(claim.owner.clone());
+            sql.push(", lease_token = ").push_bind(id(job.lease.token.uuid()));
+            sql.push(", lease_until = ").push_bind(claim.now.after(claim.lease).as_millis());
+            sql.push(" WHERE id = ").push_bind(id(job.lease.job.uuid()));
+            sql.push("; ");
+        }
+        sql.build().execute(&mut session.conn).await?;
+        let jobs = i64::try_from(part.len()).unwrap_or(0);
+        session.delta.queued_jobs -= jobs;
+        session.delta.running_jobs += jobs;
     }
     Ok(claimed)
 }
@@ -133,21 +135,14 @@ fn held(row: Option<&SqliteRow>, lease: Lease) -> Read<Columns<'_>> {
     if row.uuid("lease_token")? == lease.token.uuid() { Ok(row) } else { Err(CatalogError::LeaseLost) }
 }
 
-/// See [`super::super::Catalog::finish_task`].
+/// See [`super::super::Catalog::finish_task`]. Two trips to SQLite's own thread, the end of the job included.
 pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
-    let mut finished = end_task(session, lease, done).await?;
-    if let Some(job) = &done.job {
-        finished.job = Some(finish_job(session, lease, job).await?);
-    }
-    Ok(finished)
-}
-
-async fn end_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
     let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
     let row = sqlx::query(
         "SELECT j.lease_token AS lease_token, t.position AS position, t.state AS state, i.blob AS blob, \
          t.spec_digest AS spec_digest, t.pipeline_version AS pipeline_version, v.result AS existing, \
-         x.sha256 AS existing_sha256, x.missing AS existing_missing, (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same \
+         x.sha256 AS existing_sha256, x.missing AS existing_missing, (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same, \
+         (SELECT group_concat(DISTINCT o.state) FROM tasks o WHERE o.job = j.id AND o.position <> t.position) AS others \
          FROM jobs j JOIN images i ON i.id = j.image LEFT JOIN tasks t ON t.job = j.id AND t.id = ? \
          LEFT JOIN variants v ON v.blob = i.blob AND v.spec_digest = t.spec_digest AND v.pipeline_version = t.pipeline_version \
          LEFT JOIN blobs x ON x.id = v.result WHERE j.id = ? AND j.state = 'running'",
@@ -161,8 +156,18 @@ async fn end_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Resul
     let Some(position) = row.plain::<Option<i64>>("position")? else {
         return Err(nonsense(format!("job {} has no task {}", lease.job, done.task)));
     };
+    let was: String = row.plain("state")?;
+    let is_pending = was == "pending";
+    let failure = done.outcome.as_ref().err();
+    let state = if is_pending { failure.map_or(TaskState::Completed, ended_by) } else { views::task_state(&was, JobState::Running)? };
+    let mut job_state = None;
+    if done.job.is_some() {
+        let others: Option<String> = row.plain("others")?;
+        let others = others.iter().flat_map(|words| words.split(',')).map(|word| views::task_state(word, JobState::Running));
+        job_state = Some(ended_state(lease.job, others.chain([Ok(state)]).collect::<Read<Vec<TaskState>>>()?)?);
+    }
+
     let mut existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
-    let is_pending = row.plain::<&str>("state")? == "pending";
     let mut dead = None;
     if let (Some(lost), Ok(stored), true) = (existing, &done.outcome, is_pending)
         && row.plain("existing_missing")?
@@ -182,35 +187,54 @@ async fn end_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Resul
     let twin = row.maybe_uuid("same")?.map(BlobId::from_uuid);
     let same = existing.or(twin);
     let own = done.outcome.as_ref().ok().map(|stored| stored.blob);
-    let surplus = own.filter(|own| same.is_some_and(|same| same != *own));
+    let mut surplus = own.filter(|own| same.is_some_and(|same| same != *own));
     let kept = same.filter(|same| surplus.is_some() && Some(*same) == twin);
-    if !is_pending {
-        // Told twice: the first time counts. Bytes that nothing points to are not needed.
-        return Ok(TaskFinished { surplus: own.filter(|own| same != Some(*own)), kept, dead, job: None });
-    }
 
     let mut sql = QueryBuilder::<Sqlite>::new("");
-    if let (Ok(stored), None) = (&done.outcome, existing) {
-        insert_result(&mut sql, stored, same);
-        let (blob, digest): (Vec<u8>, Vec<u8>) = (row.plain("blob")?, row.plain("spec_digest")?);
-        sql.push(
-            "INSERT INTO variants (blob, spec_digest, pipeline_version, result, format, quality, width_px, height_px, frames) VALUES (",
-        );
-        let mut values = sql.separated(", ");
-        values
-            .push_bind(blob)
-            .push_bind(digest)
-            .push_bind(row.plain::<i64>("pipeline_version")?)
-            .push_bind(id(same.unwrap_or(stored.blob).uuid()))
-            .push_bind(stored.format.clone())
-            .push_bind(stored.quality.map(i64::from))
-            .push_bind(i64::from(stored.width_px))
-            .push_bind(i64::from(stored.height_px))
-            .push_bind(i64::from(stored.frames));
-        sql.push("); ");
+    if is_pending {
+        if let (Ok(stored), None) = (&done.outcome, existing) {
+            insert_result(&mut sql, stored, same);
+            insert_variant(&mut sql, row, stored, same)?;
+        }
+        push_task_end(&mut sql, lease.job, position, state, done);
+        count_ended(session, state, 1);
+        if state != TaskState::Cancelled {
+            let worked = done.timing.transform + done.timing.encode + done.timing.store;
+            session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
+        }
+    } else {
+        // Told twice: the first time counts. Bytes that nothing points to are not needed.
+        surplus = own.filter(|own| same != Some(*own));
     }
+    let mut job = None;
+    if let (Some(state), Some(done)) = (job_state, &done.job) {
+        job = Some(end_job(session, sql, lease.job, state, done).await?);
+    } else if is_pending {
+        sql.build().execute(&mut session.conn).await?;
+    }
+    Ok(TaskFinished { surplus, kept, dead, job })
+}
+
+/// The variant that a task came to.
+fn insert_variant(sql: &mut QueryBuilder<Sqlite>, of: Columns<'_>, stored: &StoredVariant, same: Option<BlobId>) -> Read<()> {
+    sql.push("INSERT INTO variants (blob, spec_digest, pipeline_version, result, format, quality, width_px, height_px, frames) VALUES (");
+    let mut values = sql.separated(", ");
+    values
+        .push_bind(of.plain::<Vec<u8>>("blob")?)
+        .push_bind(of.plain::<Vec<u8>>("spec_digest")?)
+        .push_bind(of.plain::<i64>("pipeline_version")?)
+        .push_bind(id(same.unwrap_or(stored.blob).uuid()))
+        .push_bind(stored.format.clone())
+        .push_bind(stored.quality.map(i64::from))
+        .push_bind(i64::from(stored.width_px))
+        .push_bind(i64::from(stored.height_px))
+        .push_bind(i64::from(stored.frames));
+    sql.push("); ");
+    Ok(())
+}
+
+fn push_task_end(sql: &mut QueryBuilder<Sqlite>, job: JobId, position: i64, state: TaskState, done: &TaskDone) {
     let failure = done.outcome.as_ref().err();
-    let state = failure.map_or(TaskState::Completed, ended_by);
     sql.push("UPDATE tasks SET state = ").push_bind(state.as_str());
     sql.push(", finished_at = ").push_bind(done.at.as_millis());
     sql.push(", transform_ns = ").push_bind(nanos(done.timing.transform));
@@ -218,16 +242,9 @@ async fn end_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Resul
     sql.push(", store_ns = ").push_bind(nanos(done.timing.store));
     sql.push(", failure_code = ").push_bind(failure.map(|f| f.code.as_str()));
     sql.push(", failure_detail = ").push_bind(failure.map(|f| f.detail.clone()));
-    sql.push(" WHERE job = ").push_bind(id(lease.job.uuid()));
+    sql.push(" WHERE job = ").push_bind(id(job.uuid()));
     sql.push(" AND position = ").push_bind(position);
-    sql.build().execute(&mut session.conn).await?;
-
-    count_ended(session, state, 1);
-    if state != TaskState::Cancelled {
-        let worked = done.timing.transform + done.timing.encode + done.timing.store;
-        session.delta.task_micros += i64::try_from(worked.as_micros()).unwrap_or(0);
-    }
-    Ok(TaskFinished { surplus, kept, dead, job: None })
+    sql.push("; ");
 }
 
 /// The blob of a result: a new row, or one reference more to the one that holds the same bytes.
@@ -272,38 +289,48 @@ pub(super) async fn finish_job(session: &mut Session, lease: Lease, done: &JobDo
     for row in &rows {
         tasks.push(views::task_state(Columns(row).plain("state")?, JobState::Running)?);
     }
+    end_job(session, QueryBuilder::new(""), lease.job, ended_state(lease.job, tasks)?, done).await
+}
+
+/// What a job with these tasks has come to, which must all have ended.
+fn ended_state(job: JobId, tasks: Vec<TaskState>) -> Read<JobState> {
     let state = JobState::of_tasks(tasks);
-    if !state.is_final() {
-        return Err(nonsense(format!("job {} was to be ended while it has unfinished tasks", lease.job)));
-    }
+    if state.is_final() { Ok(state) } else { Err(nonsense(format!("job {job} was to be ended while it has unfinished tasks"))) }
+}
+
+/// Runs `sql`, which is empty or ends its last statement, and ends a running job with it, in one trip.
+async fn end_job(
+    session: &mut Session,
+    mut sql: QueryBuilder<Sqlite>,
+    job: JobId,
+    state: JobState,
+    done: &JobDone,
+) -> Result<JobFinished, CatalogError> {
     // The failure of an earlier attempt is over; what failed now is told by the tasks.
-    sqlx::query(
-        "UPDATE jobs SET state = ?, suspect = 0, finished_at = ?, lease_owner = NULL, lease_token = NULL, lease_until = NULL, \
-         queue_ns = ?, read_ns = ?, decode_ns = ?, cpu_ns = ?, total_ns = ?, peak_bytes = ?, failure_code = NULL, failure_detail = NULL \
-         WHERE id = ?",
-    )
-    .bind(state.as_str())
-    .bind(done.at.as_millis())
-    .bind(nanos(done.timing.queue))
-    .bind(nanos(done.timing.read))
-    .bind(nanos(done.timing.decode))
-    .bind(nanos(done.timing.cpu))
-    .bind(nanos(done.timing.total))
-    .bind(size(done.peak_bytes))
-    .bind(id(lease.job.uuid()))
-    .execute(&mut session.conn)
-    .await?;
+    sql.push("UPDATE jobs SET suspect = 0, lease_owner = NULL, lease_token = NULL, lease_until = NULL, failure_code = NULL, ");
+    sql.push("failure_detail = NULL, state = ").push_bind(state.as_str());
+    sql.push(", finished_at = ").push_bind(done.at.as_millis());
+    sql.push(", queue_ns = ").push_bind(nanos(done.timing.queue));
+    sql.push(", read_ns = ").push_bind(nanos(done.timing.read));
+    sql.push(", decode_ns = ").push_bind(nanos(done.timing.decode));
+    sql.push(", cpu_ns = ").push_bind(nanos(done.timing.cpu));
+    sql.push(", total_ns = ").push_bind(nanos(done.timing.total));
+    sql.push(", peak_bytes = ").push_bind(size(done.peak_bytes));
+    sql.push(" WHERE id = ").push_bind(id(job.uuid()));
     if let Some(facts) = &done.facts {
-        sqlx::query(
-            "INSERT OR IGNORE INTO facts (blob, facts) SELECT i.blob, ?1 FROM jobs j JOIN images i ON i.id = j.image WHERE j.id = ?2",
-        )
-        .bind(facts.as_str())
-        .bind(id(lease.job.uuid()))
-        .execute(&mut session.conn)
-        .await?;
+        sql.push("; INSERT OR IGNORE INTO facts (blob, facts) SELECT i.blob, ").push_bind(facts.clone());
+        sql.push(" FROM jobs j JOIN images i ON i.id = j.image WHERE j.id = ").push_bind(id(job.uuid()));
     }
+    sql.push("; SELECT DISTINCT state FROM jobs WHERE upload = (SELECT upload FROM jobs WHERE id = ").push_bind(id(job.uuid()));
+    sql.push(")");
+    let rows = sql.build().fetch_all(&mut session.conn).await?;
     session.delta.running_jobs -= 1;
-    ended(session, lease.job, state).await
+    Ok(JobFinished { job: state, upload: upload_state(&rows)? })
+}
+
+/// Of the states of an upload's jobs: which there are is all that counts, however many jobs.
+fn upload_state(rows: &[SqliteRow]) -> Read<UploadState> {
+    Ok(UploadState::of_jobs(rows.iter().map(|row| Columns(row).word("state")).collect::<Read<Vec<JobState>>>()?))
 }
 
 /// See [`super::super::Catalog::release_job`].
@@ -392,13 +419,11 @@ async fn fail_job(
 
 /// A job that is in this state now, and what its upload is by that.
 pub(super) async fn ended(session: &mut Session, job: JobId, state: JobState) -> Result<JobFinished, CatalogError> {
-    // Which states there are is all that counts, however many jobs.
     let rows = sqlx::query("SELECT DISTINCT state FROM jobs WHERE upload = (SELECT upload FROM jobs WHERE id = ?)")
         .bind(id(job.uuid()))
         .fetch_all(&mut session.conn)
         .await?;
-    let states = rows.iter().map(|row| Columns(row).word("state")).collect::<Read<Vec<JobState>>>()?;
-    Ok(JobFinished { job: state, upload: UploadState::of_jobs(states) })
+    Ok(JobFinished { job: state, upload: upload_state(&rows)? })
 }
 
 /// Ends a job that is queued or running, and all its unfinished tasks; returns what it is then. What had ended stays as it is.
