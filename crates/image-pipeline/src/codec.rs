@@ -80,6 +80,7 @@ enum Strips<'s> {
     Png(Box<png::Strips<'s>>),
     Avif(Box<avif::Strips<'s>>),
     Tiff(Box<tiff::Strips<'s>>),
+    WebP(webp::Strips),
     /// Decoded whole; `None` once given out.
     Whole(Option<Pixels>),
 }
@@ -95,6 +96,7 @@ impl Opened<'_> {
             Strips::Png(strips) => strips.next(take),
             Strips::Avif(strips) => strips.next(take),
             Strips::Tiff(strips) => strips.next(take),
+            Strips::WebP(strips) => Ok(strips.next(take)),
             Strips::Whole(pixels) => {
                 let Some(pixels) = pixels.take() else { return Ok(false) };
                 for (index, plane) in pixels.planes().enumerate() {
@@ -124,7 +126,8 @@ pub(crate) fn decoded_layout(probe: &Probe) -> Layout {
 
 /// Bytes a decoder holds beside the source while it works, what it gives out at a time included: an upper bound.
 pub(crate) fn decode_working_bytes(probe: &Probe, reading: Reading) -> u64 {
-    let picture = Shape { width_px: probe.width_px, height_px: probe.height_px, layout: decoded_layout(probe) }.bytes();
+    let layout = if reading.planes { Layout::Ycc420 } else { decoded_layout(probe) };
+    let picture = Shape { width_px: probe.width_px, height_px: probe.height_px, layout }.bytes();
     match probe.format {
         Format::Jpeg => jpeg::working_bytes(probe, reading),
         Format::Png => png::working_bytes(probe),
@@ -154,6 +157,11 @@ pub(crate) fn tiff_bytes(probe: &Probe, tiff: &Tiff) -> u64 {
     tiff::held_bytes(probe, tiff)
 }
 
+/// Whether this source may be read as planes ([`Reading::planes`]) though its layout is of colours.
+pub(crate) fn has_planes(probe: &Probe) -> bool {
+    probe.has_planes
+}
+
 /// Whether this source can be decoded to a smaller [`Scale`] than the full one.
 pub(crate) fn can_shrink(probe: &Probe) -> bool {
     probe.format == Format::Jpeg
@@ -168,6 +176,8 @@ pub(crate) struct Reading {
     pub(crate) corners: Corners,
     /// Luma and chroma are given as red, green and blue of one size, for those who need colours before they resample.
     pub(crate) rgb: bool,
+    /// The same of a WebP the other way: its colours are given as luma and chroma.
+    pub(crate) planes: bool,
     /// Sides a drawing is drawn at; its own where it is `None`.
     pub(crate) drawn_px: Option<(u32, u32)>,
 }
@@ -180,6 +190,7 @@ impl Reading {
         chroma: Chroma::Large,
         corners: Corners::Read,
         rgb: false,
+        planes: false,
         drawn_px: None,
     };
 }
@@ -204,7 +215,7 @@ pub(crate) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits, reading
         Format::Heic => heic::open(probe, source),
         #[cfg(not(feature = "heic"))]
         Format::Heic => Err(Error::new(ErrorKind::Unsupported, DECODE, crate::probe::HEIC_IS_OFF).in_format(Format::Heic)),
-        Format::WebP => webp::decode(probe, source).map(|(pixels, to_srgb)| Opened::whole(pixels, to_srgb)),
+        Format::WebP => webp::open(probe, source, reading),
         Format::Gif => gif::decode(probe, source).map(|pixels| Opened::whole(pixels, None)),
     }
 }

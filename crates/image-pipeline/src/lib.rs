@@ -28,4 +28,4 @@ pub use spec::*;
 pub use stage::overlay::Watermarks;
 
 /// Part of every variant's identity: raised when the same input and spec would give other bytes than before.
-pub const PIPELINE_VERSION: u32 = 4;
+pub const PIPELINE_VERSION: u32 = 5;

@@ -226,6 +226,8 @@ pub struct Probe {
     pub(crate) decoder_bytes: u64,
     /// Most pixels of a frame that were seen, of a GIF; its frames may jut out of the canvas.
     pub(crate) frame_pixels: u64,
+    /// A still lossy WebP without alpha: luma, and chroma of half the sides.
+    pub(crate) has_planes: bool,
     /// Samples are indices of a palette's colours.
     pub(crate) is_palette: bool,
     /// Colours are not sRGB already, as far as the header was read, and become it once the picture has its size.
@@ -288,6 +290,7 @@ impl Probe {
             has_icc: false,
             decoder_bytes: 0,
             frame_pixels: 0,
+            has_planes: false,
             is_palette: false,
             needs_profile: false,
             profile_bytes: 0,

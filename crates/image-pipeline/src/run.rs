@@ -417,6 +417,7 @@ fn apply(step: &Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
     match step {
         Step::ToRgb => return Ok(stage::chroma::to_rgb(&pixels)),
         Step::HalveChroma => return Ok(stage::chroma::halve(&pixels)),
+        Step::ToPlanes => return Ok(stage::chroma::to_planes(&pixels)),
         Step::Take(taking) => return taking.take(&pixels),
         Step::Cut(rect) => return Ok(stage::fit::cut(&pixels, *rect)),
         Step::Extend { ground: colour, .. } | Step::Pad { ground: colour, .. } => {
@@ -449,7 +450,14 @@ fn apply(step: &Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
         Step::Fit(_) | Step::Smart { .. } | Step::Normalize => {
             return Err(Error::new(ErrorKind::Internal, step.name(), "a step was done before it was decided"));
         }
-        Step::ToRgb | Step::HalveChroma | Step::Take(_) | Step::Cut(_) | Step::Extend { .. } | Step::Pad { .. } | Step::Border { .. } => {}
+        Step::ToRgb
+        | Step::HalveChroma
+        | Step::ToPlanes
+        | Step::Take(_)
+        | Step::Cut(_)
+        | Step::Extend { .. }
+        | Step::Pad { .. }
+        | Step::Border { .. } => {}
     }
     Ok(pixels)
 }

@@ -4,6 +4,9 @@
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may read files and count what malloc gives")]
 
+#[path = "../src/codec/inks/made.rs"]
+mod made;
+
 use image_pipeline::{Context, ErrorKind, Limits, Presets, Spec, plan, probe, run};
 use std::{
     ffi::{c_int, c_void},
@@ -134,35 +137,6 @@ fn held(bytes: &[u8], texts: &[&str]) -> Option<(u64, u64, String)> {
     Some((most, said, planned.explain(bytes.len() as u64)))
 }
 
-/// A profile whose table has so many steps an ink: Lab, lighter with less ink.
-fn profile_of_inks(grid: u8) -> Vec<u8> {
-    use moxcms::{ColorProfile, DataColorSpace, LutDataType, LutStore, LutType, LutWarehouse, Matrix3d, ProfileClass, WHITE_POINT_D50};
-    let steps = u32::from(grid);
-    let table = (0..steps.pow(4)).flat_map(|at| {
-        let used = (0..4).map(|ink| at / steps.pow(ink) % steps).sum::<u32>();
-        [(65_280 - used * 65_280 / (4 * (steps - 1))) as u16, 0x8000, 0x8000]
-    });
-    let lut = LutDataType {
-        num_input_channels: 4,
-        num_output_channels: 3,
-        num_clut_grid_points: grid,
-        matrix: Matrix3d::IDENTITY,
-        num_input_table_entries: 2,
-        num_output_table_entries: 2,
-        input_table: LutStore::Store16([0, u16::MAX].repeat(4)),
-        clut_table: LutStore::Store16(table.collect()),
-        output_table: LutStore::Store16([0, u16::MAX].repeat(3)),
-        lut_type: LutType::Lut16,
-    };
-    let mut profile = ColorProfile::default();
-    profile.pcs = DataColorSpace::Lab;
-    profile.color_space = DataColorSpace::Cmyk;
-    profile.profile_class = ProfileClass::OutputDevice;
-    profile.white_point = WHITE_POINT_D50.to_xyzd();
-    profile.lut_a_to_b_perceptual = Some(LutWarehouse::Lut(lut));
-    profile.encode().expect("writes")
-}
-
 /// Pictures of noise and of gradients, of several kinds.
 fn made() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
@@ -215,7 +189,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
             let mut bytes = Vec::new();
             let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
             if grid > 0 {
-                encoder.add_icc_profile(&profile_of_inks(grid)).expect("fits");
+                encoder.add_icc_profile(&made::profile_of_inks(grid).encode().expect("writes")).expect("fits");
             }
             encoder.encode(&inks, width as u16, height as u16, jpeg_encoder::ColorType::Cmyk).expect("writes");
             all.push((format!("{width}x{height} jpeg of inks, profile of {grid} steps"), bytes));

@@ -58,3 +58,4 @@ mod walk;
 pub use encode::{encode, working_bytes};
 pub use error::Error;
 pub use picture::{MAX_SEGMENT_BYTES, Options, Picture, Plane, Sampling, Segment};
+pub use strip::part_rows;

@@ -6,6 +6,8 @@
 #![allow(unsafe_code, reason = "functions for a processor's own instructions may only be called where it has them")]
 
 #[cfg(target_arch = "x86_64")]
+mod colours;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +33,10 @@ impl Avx2 {
     }
 
     pub(crate) fn at_least(self, _values: &[i16; 64], _least: i16) -> u64 {
+        match self {}
+    }
+
+    pub(crate) fn half<const N: usize>(self, _rows: [&[u8]; 2], _luma: [&mut [u8]; 2], _blue: &mut [u8], _red: &mut [u8]) -> usize {
         match self {}
     }
 }

@@ -14,9 +14,9 @@ const fn fixed(value: f64) -> i32 {
 }
 
 /// Weights of red, green and blue; those of a difference add up to nothing, those of luma to one.
-const LUMA: [i32; 3] = [fixed(0.299), fixed(0.587), fixed(0.114)];
-const BLUE: [i32; 3] = [-fixed(0.168735892), -fixed(0.331264108), fixed(0.5)];
-const RED: [i32; 3] = [fixed(0.5), -fixed(0.418687589), -fixed(0.081312411)];
+pub(crate) const LUMA: [i32; 3] = [fixed(0.299), fixed(0.587), fixed(0.114)];
+pub(crate) const BLUE: [i32; 3] = [-fixed(0.168735892), -fixed(0.331264108), fixed(0.5)];
+pub(crate) const RED: [i32; 3] = [fixed(0.5), -fixed(0.418687589), -fixed(0.081312411)];
 const _: () = assert!(LUMA[0] + LUMA[1] + LUMA[2] == 1 << 16 && BLUE[0] + BLUE[1] == -BLUE[2] && RED[1] + RED[2] == -RED[0]);
 
 /// Room for a row of MCUs of each component; none where the picture is of planes.
@@ -82,6 +82,19 @@ impl<'a> Strip<'a> {
     }
 }
 
+/// Two rows of red, green and blue to luma and to chroma of half the sides (rounded up): what [`encode`](crate::encode) makes of a
+/// [`Picture::Rgb`] written as [`Sampling::Half`], so that the planes are written to the same file. `luma` takes both rows, or only the
+/// first: at an odd end a picture's last row is given twice.
+///
+/// # Panics
+/// Where the rows differ in length, or a plane has less room.
+pub fn part_rows(upper: &[u8], lower: &[u8], luma: &mut [u8], blue: &mut [u8], red: &mut [u8]) {
+    let width = upper.len() / 3;
+    let halves = width.div_ceil(2);
+    assert!(upper.len() == lower.len() && luma.len() >= width, "two rows of one picture");
+    simd::run(Half::<3> { pixels: [upper, lower], luma, blue: &mut blue[..halves], red: &mut red[..halves] });
+}
+
 /// Bytes of luma's and of one chroma plane of a strip.
 fn plane_bytes(width: usize, rows: usize, half: bool) -> [usize; 2] {
     let luma = width * rows;
@@ -136,11 +149,17 @@ impl<const N: usize> Work for Half<'_, N> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _avx2: Option<Avx2>) {
-        let [(upper, _), (lower, _)] = self.pixels.map(|pixels| pixels.as_chunks::<N>());
-        let (upper_luma, lower_luma) = self.luma.split_at_mut(upper.len());
+    fn run(self, avx2: Option<Avx2>) {
+        let Self { pixels: [upper, lower], luma, blue, red } = self;
+        let (upper_luma, lower_luma) = luma.split_at_mut(upper.len() / N);
+        let done = match avx2 {
+            // Beyond a last row there is no luma: that is done below.
+            Some(avx2) if lower_luma.len() == upper_luma.len() => avx2.half::<N>([upper, lower], [upper_luma, lower_luma], blue, red),
+            _ => 0,
+        };
+        let [(upper, _), (lower, _)] = [upper, lower].map(|row| row[N * done..].as_chunks::<N>());
         for (pixels, luma) in [(upper, upper_luma), (lower, lower_luma)] {
-            for (pixel, luma) in pixels.iter().zip(luma) {
+            for (pixel, luma) in pixels.iter().zip(luma.iter_mut().skip(done)) {
                 *luma = weighed(rgb(pixel), LUMA, 0, 16);
             }
         }
@@ -149,13 +168,14 @@ impl<const N: usize> Work for Half<'_, N> {
                 i32::from(upper_left[c]) + i32::from(upper_right[c]) + i32::from(lower_left[c]) + i32::from(lower_right[c])
             })
         };
+        let (blue, red) = (&mut blue[done / 2..], &mut red[done / 2..]);
         let ((upper_pairs, upper_last), (lower_pairs, lower_last)) = (upper.as_chunks::<2>(), lower.as_chunks::<2>());
-        for (((upper, lower), blue), red) in upper_pairs.iter().zip(lower_pairs).zip(&mut *self.blue).zip(&mut *self.red) {
+        for (((upper, lower), blue), red) in upper_pairs.iter().zip(lower_pairs).zip(&mut *blue).zip(&mut *red) {
             let sum = four([&upper[0], &upper[1], &lower[0], &lower[1]]);
             *blue = weighed(sum, BLUE, 128, 18);
             *red = weighed(sum, RED, 128, 18);
         }
-        if let ([upper], [lower], Some(blue), Some(red)) = (upper_last, lower_last, self.blue.last_mut(), self.red.last_mut()) {
+        if let ([upper], [lower], Some(blue), Some(red)) = (upper_last, lower_last, blue.last_mut(), red.last_mut()) {
             let sum = four([upper, upper, lower, lower]);
             *blue = weighed(sum, BLUE, 128, 18);
             *red = weighed(sum, RED, 128, 18);

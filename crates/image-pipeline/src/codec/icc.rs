@@ -262,7 +262,9 @@ mod tests {
     #[test]
     fn no_change_of_a_byte_makes_a_profile_panic() {
         let mut cms = Vec::new();
-        for profile in [ColorProfile::new_display_p3(), ColorProfile::new_gray_with_gamma(2.2), super::super::inks::tests::made_profile()] {
+        for profile in
+            [ColorProfile::new_display_p3(), ColorProfile::new_gray_with_gamma(2.2), super::super::inks::made::profile_of_inks(2)]
+        {
             cms.push(profile.encode().unwrap());
         }
         let mut read_well = 0;

@@ -106,42 +106,11 @@ impl Formula {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use moxcms::{LutDataType, LutStore, LutType, LutWarehouse, Matrix3d, ProfileClass, WHITE_POINT_D50};
+pub(crate) mod made;
 
-    /// A profile of four inks whose only table, of two steps an ink, makes Lab of them: lightness falls by a third of black's with each
-    /// colour, and yellow is as yellow as Lab can say.
-    pub(crate) fn made_profile() -> ColorProfile {
-        let mut table = Vec::new();
-        for at in 0..16_u32 {
-            // The last ink runs fastest.
-            let [c, m, y, k] = [at >> 3 & 1, at >> 2 & 1, at >> 1 & 1, at & 1].map(|ink| ink as f32);
-            let lightness = 1.0 - (0.3 * (c + m + y) + 0.9 * k).min(1.0);
-            let yellow = 26_000.0 * y * (1.0 - k);
-            // ICC.1:2022, 10.10: 0xff00 is 100 of lightness, 0x8000 no colour.
-            table.extend([(lightness * 65_280.0) as u16, 0x8000, 0x8000 + yellow as u16]);
-        }
-        let lut = LutDataType {
-            num_input_channels: 4,
-            num_output_channels: 3,
-            num_clut_grid_points: 2,
-            matrix: Matrix3d::IDENTITY,
-            num_input_table_entries: 2,
-            num_output_table_entries: 2,
-            input_table: LutStore::Store16([0, u16::MAX].repeat(4)),
-            clut_table: LutStore::Store16(table),
-            output_table: LutStore::Store16([0, u16::MAX].repeat(3)),
-            lut_type: LutType::Lut16,
-        };
-        let mut profile = ColorProfile::default();
-        profile.pcs = DataColorSpace::Lab;
-        profile.color_space = DataColorSpace::Cmyk;
-        profile.profile_class = ProfileClass::OutputDevice;
-        profile.white_point = WHITE_POINT_D50.to_xyzd();
-        profile.lut_a_to_b_perceptual = Some(LutWarehouse::Lut(lut));
-        profile
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn colour(inks: &Inks, of: [u8; 4]) -> [u8; 3] {
         let mut rgb = [0; 3];
@@ -179,7 +148,7 @@ pub(crate) mod tests {
 
     #[test]
     fn profiles_of_inks_are_used_and_others_are_not() {
-        let inks = Inks::new(Some(&made_profile().encode().unwrap()));
+        let inks = Inks::new(Some(&made::profile_of_inks(2).encode().unwrap()));
         assert!(matches!(inks, Inks::Profile(_)));
         let [paper, grey, black, yellow] = [[0; 4], [255, 0, 0, 0], [0, 0, 0, 255], [0, 0, 255, 0]].map(|of| colour(&inks, of));
         assert!(paper.iter().all(|&value| value >= 253), "{paper:?}");

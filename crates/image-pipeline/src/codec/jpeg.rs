@@ -60,7 +60,7 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], reading: Reading) -> Res
         max_scans: MAX_SCANS,
         ..jpeg_shrink::Limits::default()
     };
-    let Reading { scale, refinement, chroma, corners, rgb, drawn_px: _ } = reading;
+    let Reading { scale, refinement, chroma, corners, rgb, .. } = reading;
     let options = jpeg_shrink::Options { limits, refinement, chroma, corners, ..jpeg_shrink::Options::new(scale) };
     let decoder = Decoder::new(source, options).map_err(not_decoded)?;
     let header = decoder.header();

@@ -24,6 +24,19 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Decoded, Error> {
     decode(&probe, bytes, &limits, Reading::WHOLE)
 }
 
+/// Reads a file with every byte broken in turn, by its lowest, a middle and its highest bit: whatever comes of it, the error is the file's.
+pub(crate) fn no_broken_byte_is_our_fault(bytes: &[u8]) {
+    for at in 0..bytes.len() {
+        for flip in [1, 0x10, 0x80] {
+            let mut broken = bytes.to_vec();
+            broken[at] ^= flip;
+            if let Err(error) = read(&broken) {
+                assert_ne!(error.kind(), ErrorKind::Internal, "byte {at}: {error}");
+            }
+        }
+    }
+}
+
 /// What a source holds, its planes brought to one size and to colours.
 fn decode(probe: &Probe, source: &[u8], limits: &Limits, reading: Reading) -> Result<Decoded, Error> {
     let mut opened = open(probe, source, limits, reading)?;

@@ -2,11 +2,13 @@
 //! and everything C allocates is freed by a guard on every path. One thread throughout.
 
 mod moving;
+mod planes;
 
 pub(crate) use moving::Writer;
 pub(super) use moving::{frame_bytes, held_bytes};
+pub(super) use planes::Strips;
 
-use super::{DECODE, ENCODE, Output, Plays, decoded_layout, disagreement, icc::ToSrgb, picture, picture_buffer};
+use super::{DECODE, ENCODE, Opened, Output, Plays, Reading, decoded_layout, disagreement, icc::ToSrgb, picture, picture_buffer};
 use crate::{
     error::{Error, ErrorKind},
     metadata::Written,
@@ -27,20 +29,20 @@ const WEIGHING_METHOD: u8 = 3;
 const PLAIN_FILTER_STRENGTH: c_int = 75;
 
 /// Decodes a still picture, or the first frame of an animation on its canvas.
-pub(super) fn decode(probe: &Probe, source: &[u8]) -> Result<(Pixels, Option<ToSrgb>), Error> {
+pub(super) fn open(probe: &Probe, source: &[u8], reading: Reading) -> Result<Opened<'static>, Error> {
     let features = features(source).map_err(|status| refused(status, source))?;
     if (features.width, features.height) != (c_side(probe.width_px)?, c_side(probe.height_px)?) {
         return Err(disagreement(Format::WebP));
     }
-    let layout = decoded_layout(probe);
-    let mut bytes = picture_buffer(probe, layout)?;
+    let layout = if reading.planes { Layout::Ycc420 } else { decoded_layout(probe) };
+    let mut pixels = picture(probe, layout, picture_buffer(probe, layout)?)?;
     if features.has_animation != 0 {
-        first_frame(source, features, layout, &mut bytes)?;
+        first_frame(source, features, layout, &mut pixels.bytes)?;
     } else {
-        still(source, layout, features, &mut bytes).map_err(|status| refused(status, source))?;
+        still(source, features, &mut pixels).map_err(|status| refused(status, source))?;
     }
     let to_srgb = if probe.has_icc { profile(source).and_then(ToSrgb::from_profile) } else { None };
-    Ok((picture(probe, layout, bytes)?, to_srgb))
+    Ok(if layout.planes() > 1 { planes::opened(pixels, to_srgb) } else { Opened::whole(pixels, to_srgb) })
 }
 
 fn c_side(side_px: u32) -> Result<c_int, Error> {
@@ -94,25 +96,45 @@ fn features(source: &[u8]) -> Result<sys::WebPBitstreamFeatures, sys::VP8StatusC
     if status == sys::VP8StatusCode::VP8_STATUS_OK { Ok(features) } else { Err(status) }
 }
 
-/// Decodes into `target`, which holds exactly the picture of `features` in `layout`.
+/// Decodes into `target`, which has the sides of `features`: colours, or luma and chroma of limited range.
 #[allow(unsafe_code)]
-fn still(source: &[u8], layout: Layout, features: sys::WebPBitstreamFeatures, target: &mut [u8]) -> Result<(), sys::VP8StatusCode> {
+fn still(source: &[u8], features: sys::WebPBitstreamFeatures, target: &mut Pixels) -> Result<(), sys::VP8StatusCode> {
     let mut config = sys::WebPDecoderConfig::new().map_err(|()| sys::VP8StatusCode::VP8_STATUS_INVALID_PARAM)?;
-    let stride = features.width as usize * layout.channels();
-    assert_eq!(target.len(), stride * features.height as usize, "the caller made the buffer from the same sides");
     config.input = features;
-    config.output.colorspace = match layout {
-        Layout::Rgba8 => sys::WEBP_CSP_MODE::MODE_RGBA,
-        _ => sys::WEBP_CSP_MODE::MODE_RGB,
-    };
     config.output.is_external_memory = 1;
     // A side has at most 24 bits and four channels: no stride passes 2^26.
-    config.output.u.RGBA = sys::WebPRGBABuffer { rgba: target.as_mut_ptr(), stride: stride as c_int, size: target.len() };
+    let stride = target.stride() as c_int;
+    if target.layout == Layout::Ycc420 {
+        let halves = stride / 2 + stride % 2;
+        let (luma, chroma) = target.bytes.split_at_mut(target.width_px as usize * target.height_px as usize);
+        let (blue, red) = chroma.split_at_mut(chroma.len() / 2);
+        config.output.colorspace = sys::WEBP_CSP_MODE::MODE_YUV;
+        config.output.u.YUVA = sys::WebPYUVABuffer {
+            y: luma.as_mut_ptr(),
+            u: blue.as_mut_ptr(),
+            v: red.as_mut_ptr(),
+            a: ptr::null_mut(),
+            y_stride: stride,
+            u_stride: halves,
+            v_stride: halves,
+            a_stride: 0,
+            y_size: luma.len(),
+            u_size: blue.len(),
+            v_size: red.len(),
+            a_size: 0,
+        };
+    } else {
+        config.output.colorspace = match target.layout {
+            Layout::Rgba8 => sys::WEBP_CSP_MODE::MODE_RGBA,
+            _ => sys::WEBP_CSP_MODE::MODE_RGB,
+        };
+        config.output.u.RGBA = sys::WebPRGBABuffer { rgba: target.bytes.as_mut_ptr(), stride, size: target.bytes.len() };
+    }
     config.options.use_threads = 0;
-    // SAFETY: source pointer and length are those of one live slice, only read. The output is declared external with the address, stride
-    // and size of `target`, which is borrowed mutably for the whole call; libwebp checks stride and size against the picture before it
-    // writes. `config` was initialised by libwebp. Freeing the output releases what libwebp may have attached beside external memory;
-    // `config` is not used afterwards.
+    // SAFETY: source pointer and length are those of one live slice, only read. The output is declared external with the addresses, strides
+    // and sizes of `target` or its planes, which is borrowed mutably for the whole call; libwebp checks strides and sizes against the picture
+    // before it writes. `config` was initialised by libwebp. Freeing the output releases what libwebp may have attached beside external
+    // memory; `config` is not used afterwards.
     unsafe {
         let status = sys::WebPDecode(source.as_ptr(), source.len(), &mut config);
         sys::WebPFreeDecBuffer(&mut config.output);

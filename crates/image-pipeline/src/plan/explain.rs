@@ -30,9 +30,14 @@ fn encode_ns(shape: Shape, output: Output) -> u64 {
 
 fn step_ns(step: &Step, shape: Shape) -> u64 {
     let pixel_ns = match step {
-        Step::ToRgb | Step::HalveChroma | Step::Turn(_) | Step::Extend { .. } | Step::Border { .. } | Step::Pad { .. } | Step::Round(_) => {
-            1
-        }
+        Step::ToRgb
+        | Step::HalveChroma
+        | Step::ToPlanes
+        | Step::Turn(_)
+        | Step::Extend { .. }
+        | Step::Border { .. }
+        | Step::Pad { .. }
+        | Step::Round(_) => 1,
         Step::Flatten(_) | Step::Pixelate(_) | Step::Colour(_) | Step::Smart { .. } | Step::Cut(_) | Step::Overlay(_) => 2,
         Step::Normalize | Step::Levels(_) => 3,
         Step::Blur(_) | Step::Sharpen(_) | Step::Median(3) | Step::Fit(_) | Step::Take(_) => 4,

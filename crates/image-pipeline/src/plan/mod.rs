@@ -129,9 +129,12 @@ fn still_part(probe: &Probe, wants: &[Want], indices: &[usize], limits: &Limits)
     let is_linear = indices.iter().any(|&index| wants[index].linear_light);
     // One pixel as it is, of the whole picture, is not one of a smaller picture.
     let is_nearest = indices.iter().any(|&index| wants[index].kernel == Kernel::Nearest);
+    // What the planes of a WebP lose to being rounded once more is gone where there are four samples or more for one.
+    let shrinks = indices.iter().all(|&index| wants[index].is_half_of_its_part());
     let layout = match codec::decoded_layout(probe) {
         // Light is that of colours.
         Layout::Ycc444 if is_linear => Layout::Rgb8,
+        Layout::Rgb8 if codec::has_planes(probe) && !is_linear && shrinks => Layout::Ycc444,
         layout => layout,
     };
     let whole = Shape { width_px: probe.width_px, height_px: probe.height_px, layout };
@@ -144,6 +147,7 @@ fn still_part(probe: &Probe, wants: &[Want], indices: &[usize], limits: &Limits)
         Reading::WHOLE
     };
     reading.rgb = layout == Layout::Rgb8;
+    reading.planes = layout == Layout::Ycc444 && codec::has_planes(probe);
     // Pixel `x` of a picture at a smaller scale covers `x * 8 / eighths` of the whole one and as many behind it, so a region only changes
     // its unit; where sides were rounded up, what was added lies outside.
     let share = f64::from(reading.scale.eighths()) / 8.0;

@@ -60,5 +60,5 @@ pub(super) fn reading_for(roots: &[&Base], progressive: bool) -> Reading {
     let chroma = if leaves_half || scale >= Scale::Half && half_chroma { Chroma::Small } else { Chroma::Large };
     // What is highest in both directions at 1/2 is lost on the way to half of that: 0.1 point, for a tenth of the decode.
     let corners = if leaves_half { Corners::LeaveOut } else { Corners::Read };
-    Reading { scale, refinement, chroma, corners, rgb: false, drawn_px: None }
+    Reading { scale, refinement, chroma, corners, rgb: false, planes: false, drawn_px: None }
 }

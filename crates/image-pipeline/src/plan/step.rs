@@ -23,6 +23,8 @@ pub(crate) enum Step {
     ToRgb,
     /// Chroma planes to half their sides.
     HalveChroma,
+    /// Red, green and blue to planes, chroma of half the sides.
+    ToPlanes,
     /// Turn and mirror, at the beginning of a further pass.
     Turn(Orientation),
     /// Trim, crop and resize as a pass says.
@@ -67,6 +69,7 @@ impl Step {
         match self {
             Self::ToRgb => "rgb",
             Self::HalveChroma => "halve chroma",
+            Self::ToPlanes => "planes",
             Self::Turn(_) => "orient",
             Self::Fit(_) => "fit",
             Self::Take(_) => "resize",
@@ -104,6 +107,7 @@ impl Step {
             | Self::Pixelate(_) => true,
             Self::ToRgb
             | Self::HalveChroma
+            | Self::ToPlanes
             | Self::Extend { .. }
             | Self::Border { .. }
             | Self::Round(_)
@@ -111,6 +115,11 @@ impl Step {
             | Self::Flatten(_)
             | Self::Overlay(_) => false,
         }
+    }
+
+    /// Whether it takes planes of luma and chroma, chroma of half the sides too, and leaves them as good as it would leave colours.
+    pub(crate) fn keeps_planes(&self) -> bool {
+        matches!(self, Self::Blur(sigma) if *sigma >= stage::blur::HALVES_CHROMA)
     }
 
     /// What it will do to this picture, and to others that are to be treated like it: the same step, but for those that look at what is in the
@@ -134,7 +143,7 @@ impl Step {
     pub(crate) fn after(&self, shape: Shape) -> Shape {
         match self {
             Self::ToRgb | Self::Flatten(_) => Shape { layout: Layout::Rgb8, ..shape },
-            Self::HalveChroma => Shape { layout: Layout::Ycc420, ..shape },
+            Self::HalveChroma | Self::ToPlanes => Shape { layout: Layout::Ycc420, ..shape },
             Self::Round(_) => Shape { layout: Layout::Rgba8, ..shape },
             Self::Turn(turn) if turn.swaps_sides() => Shape { width_px: shape.height_px, height_px: shape.width_px, ..shape },
             Self::Fit(fit) => {
@@ -191,7 +200,13 @@ impl Step {
         let copy = if shared { shape.bytes() } else { 0 };
         let result = self.after(shape).bytes();
         match self {
-            Self::ToRgb | Self::HalveChroma | Self::Extend { .. } | Self::Border { .. } | Self::Pad { .. } | Self::Cut(_) => result,
+            Self::ToRgb
+            | Self::HalveChroma
+            | Self::ToPlanes
+            | Self::Extend { .. }
+            | Self::Border { .. }
+            | Self::Pad { .. }
+            | Self::Cut(_) => result,
             Self::Turn(turn) if turn.swaps_sides() => copy + result,
             Self::Fit(fit) => fit.held_bytes(shape),
             Self::Take(taking) => taking.held_bytes(shape),
@@ -205,9 +220,9 @@ impl Step {
             Self::Turn(_) | Self::Colour(_) | Self::Pixelate(_) | Self::Flatten(_) | Self::Normalize | Self::Levels(_) => {
                 copy + u64::from(shape.width_px) * 64
             }
-            Self::Blur(_) => copy + stage::blur::scratch_bytes(shape.layout, shape.width_px, shape.height_px),
+            Self::Blur(sigma) => copy + stage::blur::scratch_bytes(shape, *sigma),
             // The blurred picture beside the sharp one.
-            Self::Sharpen(_) => copy + shape.bytes() + stage::blur::scratch_bytes(shape.layout, shape.width_px, shape.height_px),
+            Self::Sharpen(sigma) => copy + shape.bytes() + stage::blur::scratch_bytes(shape, *sigma),
             Self::Overlay(overlay) => copy + overlay.held_bytes(shape),
         }
     }

@@ -157,10 +157,12 @@ fn base(want: &Want, parent: Option<(usize, &Want, &Base)>, source: Shape, has_p
     let profile = parent.is_none() && has_profile && !want.own_colours;
     let is_planar = matches!(from, Layout::Ycc444 | Layout::Ycc420);
     let to_rgb = is_planar && (profile || colours.iter().all(|&colour| colour == Colour::Rgb));
-    let half = is_planar && !to_rgb && colours.iter().all(|&colour| colour == Colour::Half);
+    let half = !to_rgb && colours.iter().all(|&colour| colour == Colour::Half);
     let layout = match from {
         Layout::Ycc444 | Layout::Ycc420 if half => Layout::Ycc420,
         Layout::Ycc444 | Layout::Ycc420 => Layout::Ycc444,
+        // The encoder would take colours apart in the same way, from twice as many bytes.
+        Layout::Rgb8 if half && !profile && parent.is_none() && is_as_stored(want, source) => Layout::Ycc420,
         other => other,
     };
     let (region, transform) = match parent {
@@ -185,12 +187,22 @@ fn base(want: &Want, parent: Option<(usize, &Want, &Base)>, source: Shape, has_p
     }
 }
 
+/// Whether it is all of the source as it is.
+fn is_as_stored(want: &Want, source: Shape) -> bool {
+    let Shape { width_px, height_px, .. } = source;
+    want.transform == Orientation::Upright
+        && (want.width_px, want.height_px) == (width_px, height_px)
+        && want.region == Region::whole(source)
+}
+
 /// What is left to do to a base of this layout before it is written.
 fn steps(want: &Want, layout: Layout) -> Vec<Step> {
     let first = match (layout, want.colour()) {
         (Layout::Ycc444, Colour::Half) => Some(Step::HalveChroma),
         (Layout::Grey8, _) if want.steps.iter().all(|step| step.keeps_grey()) => None,
         (Layout::Ycc444 | Layout::Ycc420 | Layout::Grey8, Colour::Rgb) => Some(Step::ToRgb),
+        // Half of the samples to work on.
+        (Layout::Rgb8, Colour::Half) if !want.steps.is_empty() => Some(Step::ToPlanes),
         _ => None,
     };
     first.into_iter().chain(want.steps.iter().cloned()).collect()

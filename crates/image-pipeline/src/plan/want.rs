@@ -135,12 +135,17 @@ impl Want {
     /// What it is written from.
     pub(crate) fn colour(&self) -> Colour {
         match self.output {
-            _ if !self.steps.is_empty() => Colour::Rgb,
+            _ if !self.steps.iter().all(Step::keeps_planes) => Colour::Rgb,
             Output { format: OutputFormat::Jpeg, quality: FULL_CHROMA_QUALITY.., .. } => Colour::Whole,
             Output { format: OutputFormat::Jpeg, .. } => Colour::Half,
             // libwebp takes its means of chroma in linear light: planes written as they are lose up to 1.3 points (record 0031).
             Output { format: OutputFormat::Png | OutputFormat::WebP | OutputFormat::Avif | OutputFormat::Gif, .. } => Colour::Rgb,
         }
+    }
+
+    /// Whether it is at most half as large as what it is made of, both ways.
+    pub(crate) fn is_half_of_its_part(&self) -> bool {
+        self.region.width_px >= 2.0 * f64::from(self.width_px) && self.region.height_px >= 2.0 * f64::from(self.height_px)
     }
 
     /// Whether it is the same part of the source at the same size.

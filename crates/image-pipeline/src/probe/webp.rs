@@ -40,7 +40,7 @@ fn lossy<R: BufRead + Seek>(reader: &mut Reader<'_, R>, limits: &Limits) -> Resu
     let width_px = u32::from(reader.u16_le()? & 0x3fff);
     let height_px = u32::from(reader.u16_le()? & 0x3fff);
     check_area(Format::WebP, width_px, height_px, limits)?;
-    Ok(Probe::still(Format::WebP, width_px, height_px))
+    Ok(Probe { has_planes: true, ..Probe::still(Format::WebP, width_px, height_px) })
 }
 
 /// RFC 9649, 3.4: signature, 14 bits a side less one, alpha hint, version.
@@ -94,7 +94,10 @@ fn extended<R: BufRead + Seek>(reader: &mut Reader<'_, R>, riff_bytes: u64, byte
                 frames += 1;
                 check_frames(Format::WebP, frames, probe.pixels(), limits)?;
             }
-            b"VP8 " | b"VP8L" => pictures += 1,
+            b"VP8 " | b"VP8L" => {
+                pictures += 1;
+                probe.has_planes = &kind == b"VP8 " && !animated && !probe.has_alpha;
+            }
             b"ICCP" => {
                 probe.profile_bytes = bytes;
                 if !animated && flags & FLAG_EXIF == 0 {

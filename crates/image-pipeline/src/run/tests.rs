@@ -19,6 +19,7 @@ mod files;
 mod metadata;
 mod moving;
 mod phones;
+mod planes;
 mod pngsuite;
 mod twice;
 mod upright;

@@ -222,6 +222,8 @@ pub(super) enum Id {
 }
 
 const SWITCH: Arg = Arg { name: "on", kind: ArgKind::Switch };
+const X: Arg = Arg { name: "x", kind: ArgKind::Offset };
+const Y: Arg = Arg { name: "y", kind: ArgKind::Offset };
 
 /// Every option this version knows, in the order of the canonical text.
 pub const OPTIONS: &[OptionRow] = &[

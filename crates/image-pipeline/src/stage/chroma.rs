@@ -1,4 +1,4 @@
-//! Planes of luma and chroma to red, green and blue, and to chroma of half the sides.
+//! Planes of luma and chroma to red, green and blue and back, and to chroma of half the sides.
 
 use crate::{
     pixels::{Layout, Pixels, Shape},
@@ -49,6 +49,55 @@ pub(crate) fn halve(pixels: &Pixels) -> Pixels {
     halved
 }
 
+/// Planes, chroma of half the sides, of rows of red, green and blue as they come: taken apart as the JPEG encoder does it itself.
+#[derive(Default)]
+pub(crate) struct Parting {
+    /// The row of an even number that waits for the next.
+    upper: Vec<u8>,
+}
+
+impl Parting {
+    /// Bytes it holds of rows of so many pixels.
+    pub(crate) const fn held_bytes(width_px: u32) -> u64 {
+        3 * width_px as u64
+    }
+
+    /// Takes row `at`, the one behind the last, of what becomes `planes` of layout `Ycc420`.
+    pub(crate) fn push(&mut self, at: u32, row: &[u8], planes: &mut Pixels) {
+        if at % 2 == 1 {
+            part_pair(at / 2, &self.upper, row, planes);
+        } else if at + 1 == planes.height_px {
+            part_pair(at / 2, row, row, planes);
+        } else {
+            self.upper.clear();
+            self.upper.extend_from_slice(row);
+        }
+    }
+}
+
+/// Two rows, or the last of an odd number twice, to pair `at` of luma's and a row of chroma's.
+fn part_pair(at: u32, upper: &[u8], lower: &[u8], planes: &mut Pixels) {
+    let (width, height) = (planes.width_px as usize, planes.height_px as usize);
+    let (luma, chroma) = planes.bytes.split_at_mut(width * height);
+    let (blue, red) = chroma.split_at_mut(chroma.len() / 2);
+    let halves = width.div_ceil(2);
+    let (pair, at) = (2 * width * at as usize, halves * at as usize);
+    let pair = pair..(pair + 2 * width).min(luma.len());
+    jpeg_write::part_rows(upper, lower, &mut luma[pair], &mut blue[at..at + halves], &mut red[at..at + halves]);
+}
+
+/// The same of a whole picture; anything but red, green and blue stays.
+pub(crate) fn to_planes(pixels: &Pixels) -> Pixels {
+    let Pixels { width_px, height_px, layout, .. } = *pixels;
+    let half = Shape { width_px, height_px, layout: Layout::Ycc420 };
+    let Some(mut planes) = Pixels::blank(half).filter(|_| layout == Layout::Rgb8) else { return pixels.clone() };
+    for (at, pair) in (0..).zip(pixels.bytes.chunks(2 * pixels.stride())) {
+        let (upper, lower) = pair.split_at(pixels.stride());
+        part_pair(at, upper, if lower.is_empty() { upper } else { lower }, &mut planes);
+    }
+    planes
+}
+
 /// Grey as all three colours.
 struct Spread<'s> {
     grey: &'s [u8],
@@ -93,6 +142,7 @@ impl simd::Work for HalveRow<'_> {
 mod tests {
     use super::super::samples::noise;
     use super::*;
+    use crate::{codec::Output, metadata::Written, spec::OutputFormat};
 
     #[test]
     fn colours_are_those_of_jfif() {
@@ -103,6 +153,25 @@ mod tests {
         assert!(rgb.bytes[9] >= 253 && rgb.bytes[10] <= 1 && rgb.bytes[11] <= 1, "{:?}", &rgb.bytes[9..]);
         let grey = to_rgb(&Pixels::new(2, 1, Layout::Grey8, vec![7, 200]).unwrap());
         assert_eq!(grey.bytes, [7, 7, 7, 200, 200, 200]);
+    }
+
+    /// Rows one by one, and the picture at once, are what the encoder makes of colours: the file is the same.
+    #[test]
+    fn parted_planes_are_written_as_their_colours_are() {
+        // Planes of one pixel are all of one size, and written as such.
+        for (width, height) in [(2, 1), (5, 3), (16, 8), (33, 18), (70, 1), (1, 7)] {
+            let rgb = noise(width, height, Layout::Rgb8, 9);
+            let planes = to_planes(&rgb);
+            let mut by_rows = Pixels::blank(planes.shape()).unwrap();
+            let mut parting = Parting::default();
+            for (at, row) in (0..).zip(rgb.bytes.chunks(rgb.stride())) {
+                parting.push(at, row, &mut by_rows);
+            }
+            assert!(by_rows == planes, "{width}x{height}");
+            let written =
+                |pixels: &Pixels| crate::codec::encode(pixels, Output::plain(OutputFormat::Jpeg, 80), &Written::default()).unwrap();
+            assert!(written(&planes) == written(&rgb), "{width}x{height}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use row_resize::{Filter, Job, Light, Pixel, Resizer};
 
-use super::{geometry::Region, orient};
+use super::{chroma::Parting, geometry::Region, orient};
 use crate::error::{Error, ErrorKind};
 use crate::pixels::{Layout, Pixels, Shape, SourcePlane};
 use crate::probe::Orientation;
@@ -15,17 +15,27 @@ use crate::spec::Kernel;
 
 /// A picture being made of rows that come in order.
 pub(crate) struct Feed {
-    resizers: Vec<Resizer>,
+    way: Way,
     target: Pixels,
+}
+
+/// What becomes of rows.
+enum Way {
+    /// One for each plane.
+    Resize(Vec<Resizer>),
+    /// They stay as large as they are, and become planes; so many came.
+    Part(Parting, u32),
 }
 
 impl Feed {
     /// Makes a picture of shape `to` of a region (in pixels of the picture that `planes` lie in, which is at least so large). `turned`
     /// says how it will be turned afterwards, so that halved chroma lies right then. `linear_light` undoes sRGB's transfer before and applies
-    /// it after; not for chroma. Chroma that must grow takes the triangle filter whatever the `kernel`.
+    /// it after; not for chroma. Chroma that must grow takes the triangle filter whatever the `kernel`. Rows of red, green and blue that are to be
+    /// planes must keep their size.
     ///
     /// # Errors
-    /// `LimitExceeded` if the result passes the address space; `Internal` if the region or the sides are empty, or planes are missing.
+    /// `LimitExceeded` if the result passes the address space; `Internal` if the region or the sides are empty, planes are missing, or
+    /// colours would become planes and another size.
     pub(crate) fn new(
         planes: &[SourcePlane],
         region: Region,
@@ -38,6 +48,12 @@ impl Feed {
         let target = Pixels::blank(to).ok_or_else(|| {
             Error::new(ErrorKind::LimitExceeded, "resize", format!("result of {width_px}x{height_px} pixels is too large"))
         })?;
+        if let ([plane], Layout::Ycc420) = (planes, to.layout) {
+            let sides = (plane.width_px, plane.height_px);
+            if sides == (width_px, height_px) && region == Region::whole(to) && turned == Orientation::Upright {
+                return Ok(Self { way: Way::Part(Parting::default(), 0), target });
+            }
+        }
         if planes.len() < to.layout.planes() {
             return Err(Error::new(ErrorKind::Internal, "resize", "the picture has too few planes"));
         }
@@ -47,13 +63,24 @@ impl Feed {
             .map(|(index, plane)| job(index, *plane, region, to, turned, kernel, linear_light))
             .take(to.layout.planes());
         let resizers = jobs.map(|job| Resizer::new(&job).map_err(internal)).collect::<Result<_, _>>()?;
-        Ok(Self { resizers, target })
+        Ok(Self { way: Way::Resize(resizers), target })
     }
 
     /// Takes the next rows of plane `index`, `first_row` and on, `stride` bytes from one to the next.
     pub(crate) fn push(&mut self, index: usize, first_row: u32, rows: &[u8], stride: usize) {
-        if let Some(resizer) = self.resizers.get_mut(index) {
-            resizer.push(first_row, rows, stride, self.target.plane_mut(index));
+        match &mut self.way {
+            Way::Resize(resizers) => {
+                if let Some(resizer) = resizers.get_mut(index) {
+                    resizer.push(first_row, rows, stride, self.target.plane_mut(index));
+                }
+            }
+            Way::Part(parting, came) => {
+                let row_bytes = 3 * self.target.width_px as usize;
+                for (at, row) in (first_row..).zip(rows.chunks(stride).filter(|row| row.len() >= row_bytes)) {
+                    parting.push(at, &row[..row_bytes], &mut self.target);
+                    *came += 1;
+                }
+            }
         }
     }
 
@@ -62,11 +89,11 @@ impl Feed {
     /// # Errors
     /// `Internal` if rows are missing.
     pub(crate) fn finish(self) -> Result<Pixels, Error> {
-        if self.resizers.iter().all(Resizer::is_done) {
-            Ok(self.target)
-        } else {
-            Err(Error::new(ErrorKind::Internal, "resize", "the picture ended before its rows"))
-        }
+        let is_done = match &self.way {
+            Way::Resize(resizers) => resizers.iter().all(Resizer::is_done),
+            Way::Part(_, came) => *came == self.target.height_px,
+        };
+        if is_done { Ok(self.target) } else { Err(Error::new(ErrorKind::Internal, "resize", "the picture ended before its rows")) }
     }
 }
 
@@ -85,6 +112,9 @@ pub(crate) fn resize(source: &Pixels, region: Region, to: Shape, kernel: Kernel,
 
 /// Most bytes held beside source and result while a region of a picture of shape `from` is resampled to `to`.
 pub(crate) fn feed_bytes(from: Shape, region: Region, to: Shape, kernel: Kernel, linear_light: bool) -> u64 {
+    if from.layout == Layout::Rgb8 && to.layout.planes() > 1 {
+        return Parting::held_bytes(to.width_px);
+    }
     let jobs = planes_of(from).enumerate().map(|(index, plane)| job(index, plane, region, to, Orientation::Upright, kernel, linear_light));
     jobs.take(to.layout.planes()).map(|job| row_resize::working_bytes(&job)).sum()
 }

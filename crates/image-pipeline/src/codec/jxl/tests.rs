@@ -1,7 +1,10 @@
 //! JPEG XL from a file of 247 bytes: bare, in boxes, in pieces, cut and broken.
 
 use crate::{
-    codec::{Frames, Plays, tests::read},
+    codec::{
+        Frames, Plays,
+        tests::{no_broken_byte_is_our_fault, read},
+    },
     error::ErrorKind,
     limits::Limits,
     pixels::Layout,
@@ -86,15 +89,7 @@ fn cut_and_broken_files_are_errors() {
                 assert!(end + 4 > bytes.len(), "cut at {end} of {}", bytes.len());
             }
         }
-        for at in 0..bytes.len() {
-            for flip in [1, 0x10, 0x80] {
-                let mut broken = bytes.clone();
-                broken[at] ^= flip;
-                if let Err(error) = read(&broken) {
-                    assert_ne!(error.kind(), ErrorKind::Internal, "byte {at}: {error}");
-                }
-            }
-        }
+        no_broken_byte_is_our_fault(&bytes);
     }
     // 2^30 by 2^30 pixels.
     let huge = [&[0xff, 0x0a, 0xfe, 0xff, 0xff, 0xff, 0xf1, 0xff, 0xff, 0xff, 0x0f][..], &[0; 20]].concat();

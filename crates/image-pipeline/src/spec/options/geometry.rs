@@ -1,6 +1,6 @@
 //! Rows of the table: what is turned, cut and resized.
 
-use super::{Arg, ArgKind, Id, MAX_SIDE_PX, OptionRow, SWITCH};
+use super::{Arg, ArgKind, Id, MAX_SIDE_PX, OptionRow, SWITCH, X, Y};
 
 const MODE: Arg = Arg { name: "mode", kind: ArgKind::Word(&["fit", "fill", "fill-down", "force", "auto", "outside"]) };
 const WIDTH_PX: Arg = Arg { name: "width", kind: ArgKind::Integer { min: 0, max: MAX_SIDE_PX, unit: "px" } };
@@ -10,8 +10,6 @@ const WHERE: Arg =
     Arg { name: "gravity", kind: ArgKind::Word(&["ce", "no", "so", "ea", "we", "noea", "nowe", "soea", "sowe", "fp", "sm"]) };
 const WHERE_FIXED: Arg =
     Arg { name: "gravity", kind: ArgKind::Word(&["ce", "no", "so", "ea", "we", "noea", "nowe", "soea", "sowe", "fp"]) };
-const X: Arg = Arg { name: "x", kind: ArgKind::Offset };
-const Y: Arg = Arg { name: "y", kind: ArgKind::Offset };
 const POINT: ArgKind = ArgKind::Decimal { min: 0.0, max: 1.0 };
 const ALIGNMENTS: &[&str] =
     &["center", "centre", "top", "right", "bottom", "left", "top-left", "top-right", "bottom-left", "bottom-right", "focal", "attention"];

@@ -1,11 +1,9 @@
 //! Rows of the table: what is put around a picture and on top of it.
 
-use super::{Arg, ArgKind, Id, MAX_FRAME_PX, MAX_TEXT_PX, OptionRow};
+use super::{Arg, ArgKind, Id, MAX_FRAME_PX, MAX_TEXT_PX, OptionRow, X, Y};
 
 const PLACE: Arg =
     Arg { name: "position", kind: ArgKind::Word(&["ce", "no", "so", "ea", "we", "noea", "nowe", "soea", "sowe", "re", "ch"]) };
-const X: Arg = Arg { name: "x", kind: ArgKind::Offset };
-const Y: Arg = Arg { name: "y", kind: ArgKind::Offset };
 const OPACITY: Arg = Arg { name: "opacity", kind: ArgKind::Decimal { min: 0.0, max: 1.0 } };
 
 pub(super) const BORDER: OptionRow = OptionRow {
