@@ -295,7 +295,11 @@ fn wanted(batch: &BatchView) -> Result<UploadRequest, String> {
         client: Client::Owner(format!("batch {}", batch.id)),
         variants,
         priority: batch.priority,
+        // An image goes when its upload does.
+        ttl: None,
         metadata: Vec::new(),
         idempotency_key: None,
+        // The request that began it ended long ago, and may have been to another process.
+        origin: None,
     })
 }

@@ -84,7 +84,7 @@ async fn jobs_that_are_given_up_as_nobody_renews_them_are_told_of() {
         format: "png".into(),
     };
     let tasks = vec![task("a"), task("bb")];
-    let job = NewJob { id: JobId::from_uuid(id()), priority: Priority::Normal, rank: 1, cost_bytes: 1, max_attempts: 3, tasks };
+    let job = NewJob { id: JobId::from_uuid(id()), priority: Priority::Normal, rank: 1, cost_bytes: 1, max_attempts: 3, origin: None, tasks };
     let image = NewImage {
         id: ImageId::from_uuid(id()),
         blob: BlobId::from_uuid(id()),
@@ -103,6 +103,7 @@ async fn jobs_that_are_given_up_as_nobody_renews_them_are_told_of() {
         id: upload,
         owner: String::new(),
         received_at,
+        expires_at: None,
         metadata: Vec::new(),
         rejected: Vec::new(),
         images: vec![image],

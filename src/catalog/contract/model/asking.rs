@@ -71,6 +71,7 @@ impl Rows {
             owner: upload.owner.clone(),
             state: UploadState::Processing,
             received_at: upload.received_at,
+            expires_at: upload.expires_at,
             metadata: upload.metadata.clone(),
             rejected: upload.rejected.clone(),
             images: Vec::new(),
@@ -124,6 +125,7 @@ impl Rows {
             timing: None,
             peak_bytes: None,
             failure: None,
+            origin: job.origin,
             tasks,
         };
         let told = view.state;
@@ -206,12 +208,16 @@ impl Rows {
     }
 
     fn erase(&mut self, upload: UploadId, images: &[ImageId], at: Timestamp) -> Erased {
-        let mut erased = Erased { upload, images: Vec::new(), running: Vec::new(), queued_jobs: 0, dead: Vec::new() };
+        let mut erased =
+            Erased { upload, images: Vec::new(), running: Vec::new(), queued_jobs: 0, cancelled: Vec::new(), left: None, dead: Vec::new() };
         for id in images {
             let jobs: Vec<Job> = self.jobs.values().filter(|job| job.view.image == *id).cloned().collect();
             let mut variants = Vec::new();
             for mut job in jobs {
                 variants.extend(job.view.tasks.iter().map(|task| task.name.clone()));
+                if !job.view.state.is_final() {
+                    erased.cancelled.push((job.view.id, *id));
+                }
                 match job.view.state {
                     JobState::Queued => erased.queued_jobs += 1,
                     JobState::Running => erased.running.push(job.view.id),
@@ -236,6 +242,8 @@ impl Rows {
             self.erased.uploads += 1;
             self.keys.retain(|_, (_, of)| *of != upload);
             self.graves.insert(upload.uuid(), ("upload", at));
+        } else if !erased.cancelled.is_empty() {
+            erased.left = Some(self.state_of(upload)).filter(|state| state.is_final());
         }
         let originals: Vec<BlobId> = self.images.values().map(|image| image.view.blob).collect();
         self.variants.retain(|(of, ..), _| originals.contains(of));

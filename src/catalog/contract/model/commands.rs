@@ -120,6 +120,7 @@ impl Answer {
                 erased.images.sort_by_key(|image| image.id);
                 erased.images.iter_mut().for_each(|image| image.variants.sort());
                 erased.running.sort();
+                erased.cancelled.sort();
                 erased.dead.sort();
             }
             Self::News(blobs) => blobs.sort(),

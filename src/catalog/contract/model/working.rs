@@ -58,6 +58,8 @@ impl Rows {
             suspect: job.suspect,
             has_facts: self.facts.contains_key(&image.blob),
             queued_at: job.view.queued_at,
+            priority: job.view.priority,
+            origin: job.view.origin,
             tasks: job
                 .unfinished()
                 .into_iter()

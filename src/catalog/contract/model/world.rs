@@ -216,6 +216,7 @@ impl World {
             id,
             owner: OWNERS[usize::from(owner)].into(),
             received_at: self.now(),
+            expires_at: None,
             metadata: vec![("from".into(), "the model".into())],
             rejected: Vec::new(),
             images: taken,
@@ -240,7 +241,7 @@ impl World {
             });
         }
         let rank = self.now().as_millis() + i64::from(work.rank) * 20_000;
-        NewJob { id, priority, rank, cost_bytes: work.cost_bytes.into(), max_attempts: work.max_attempts.into(), tasks }
+        NewJob { id, priority, rank, cost_bytes: work.cost_bytes.into(), max_attempts: work.max_attempts.into(), origin: None, tasks }
     }
 
     pub(super) fn claim(&mut self, worker: u8, limit: u32, (budget_bytes, whole_budget_bytes): (u64, u64), lease_s: u8) -> Command {
