@@ -3,8 +3,9 @@
 use super::*;
 use crate::codec::tests::{corpus, corpus_folders};
 
-/// What no file may take, from bytes to a picture in a box of 320.
-const BOUND: Duration = Duration::from_secs(2);
+/// What no file may take here, from bytes to a picture in a box of 320. The promise is two seconds, of the release binary: `scripts/faults/run --case B83`
+/// measures that. A test build on whatever machine there is catches what does not end, not what is slow.
+const BOUND: Duration = Duration::from_secs(8);
 
 /// Time this thread has had on a core (Linux), or time that passed: other work on the machine must not decide.
 fn clock() -> Duration {
