@@ -145,7 +145,10 @@ async fn send(client: &Client, cli: &Cli, path: &Path, name: &str, bar: &Progres
 
 /// Whether the same request may be taken later.
 fn passes(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE | StatusCode::BAD_GATEWAY)
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE | StatusCode::BAD_GATEWAY
+    )
 }
 
 async fn put(client: &Client, cli: &Cli, path: &Path, name: &str, key: &str, bar: &ProgressBar) -> anyhow::Result<Response> {

@@ -3,8 +3,8 @@
 //! The rooms and what each may use are drawn in `docs/ARCHITECTURE.md`; `tests/it/tidy.rs` holds them to it.
 
 pub mod app;
-pub mod batch;
 pub mod backup;
+pub mod batch;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

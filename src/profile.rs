@@ -167,7 +167,12 @@ mod tests {
             assert!(line.starts_with("spinner;"), "threads of one kind are one: {line}");
         }
         // Its callers were walked: the thread begins in libstd's thread start.
-        assert!(spinning.iter().any(|line| line.split("spin_for_the_profile").next().is_some_and(|outer| outer.contains("__rust_begin_short_backtrace"))), "{spinning:#?}");
+        assert!(
+            spinning
+                .iter()
+                .any(|line| line.split("spin_for_the_profile").next().is_some_and(|outer| outer.contains("__rust_begin_short_backtrace"))),
+            "{spinning:#?}"
+        );
         let counted: u64 = text.lines().filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum();
         assert_eq!(counted, profile.samples());
         let svg = profile.to_svg();

@@ -77,9 +77,10 @@ impl Asked {
             match (name.as_str(), value.as_str()) {
                 ("seconds", value) => {
                     let seconds = value.parse().ok().filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
-                    asked.time = Duration::from_secs(seconds.ok_or_else(|| {
-                        Problem::new(Code::BadRequest, format!("seconds is {value:?}, allowed is 1 to {MAX_SECONDS}"))
-                    })?);
+                    asked.time =
+                        Duration::from_secs(seconds.ok_or_else(|| {
+                            Problem::new(Code::BadRequest, format!("seconds is {value:?}, allowed is 1 to {MAX_SECONDS}"))
+                        })?);
                 }
                 ("format", "svg") => asked.is_svg = true,
                 ("format", "folded") => asked.is_svg = false,

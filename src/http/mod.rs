@@ -205,8 +205,13 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// All routes over `site`.
 pub fn router(site: Arc<Site>) -> Router {
-    let routes =
-        Router::new().merge(page::routes()).merge(openapi::routes()).merge(operate::routes()).merge(debug::routes()).merge(files::routes()).merge(v1::routes());
+    let routes = Router::new()
+        .merge(page::routes())
+        .merge(openapi::routes())
+        .merge(operate::routes())
+        .merge(debug::routes())
+        .merge(files::routes())
+        .merge(v1::routes());
     let routes = routes
         .fallback(async || Problem::new(Code::NotFound, "there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, "this path does not take this method"))

@@ -48,7 +48,11 @@ pub(super) fn draw(profile: &Profile) -> String {
     );
     let lost = if profile.lost > 0 { format!(", {} lost", profile.lost) } else { String::new() };
     // Writing to a String cannot fail.
-    let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"33\" fill=\"#666\">{} samples a second of CPU time{lost}; point at a box for its name and share</text>", super::SAMPLES_PER_CPU_SECOND);
+    let _ = writeln!(
+        svg,
+        "<text x=\"{MARGIN}\" y=\"33\" fill=\"#666\">{} samples a second of CPU time{lost}; point at a box for its name and share</text>",
+        super::SAMPLES_PER_CPU_SECOND
+    );
     if root.samples == 0 {
         let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#666\">nothing used the CPU</text>", HEAD + 12.0);
     } else {
@@ -74,7 +78,8 @@ fn boxes(svg: &mut String, caller: &Frame<'_>, left: f64, top: f64, scale: f64, 
             );
             let fits = ((width - 4.0) / CHARACTER) as usize;
             if fits >= 3 {
-                let short: String = if name.chars().count() <= fits { (*name).to_owned() } else { name.chars().take(fits - 1).chain(['…']).collect() };
+                let short: String =
+                    if name.chars().count() <= fits { (*name).to_owned() } else { name.chars().take(fits - 1).chain(['…']).collect() };
                 let _ = write!(svg, "<text x=\"{:.2}\" y=\"{}\" fill=\"#222\">{}</text>", x + 2.0, top + 12.0, escape(&short));
             }
             svg.push_str("</g>\n");

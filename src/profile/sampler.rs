@@ -200,9 +200,7 @@ fn copy(from: u64, to: &mut [u8]) -> usize {
     }
     let here = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() };
     // SAFETY: the kernel checks every address on the other side and writes `to.len()` bytes at most to `to`, which is ours.
-    let copied = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const here, 1, pieces.as_ptr(), count as libc::c_ulong, 0)
-    };
+    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const here, 1, pieces.as_ptr(), count as libc::c_ulong, 0) };
     usize::try_from(copied).unwrap_or(0)
 }
 
@@ -215,7 +213,14 @@ mod tests {
     fn what_is_not_mapped_ends_a_copy_and_harms_nobody() {
         // SAFETY: two fresh pages, the second of which is given back at once.
         let first = unsafe {
-            let pages = libc::mmap(ptr::null_mut(), 2 * PAGE_BYTES, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            let pages = libc::mmap(
+                ptr::null_mut(),
+                2 * PAGE_BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
             assert_ne!(pages, libc::MAP_FAILED);
             assert_eq!(libc::munmap(pages.byte_add(PAGE_BYTES), PAGE_BYTES), 0);
             pages as u64

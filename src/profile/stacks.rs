@@ -187,6 +187,9 @@ mod tests {
             bytes[..name.len()].copy_from_slice(name.as_bytes());
             kind_of(&bytes)
         };
-        assert_eq!((kind("pixmill-cpu-12").as_str(), kind("pixmill-io").as_str(), kind("7").as_str()), ("pixmill-cpu", "pixmill-io", "unnamed"));
+        assert_eq!(
+            (kind("pixmill-cpu-12").as_str(), kind("pixmill-io").as_str(), kind("7").as_str()),
+            ("pixmill-cpu", "pixmill-io", "unnamed")
+        );
     }
 }

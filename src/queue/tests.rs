@@ -84,7 +84,8 @@ async fn jobs_that_are_given_up_as_nobody_renews_them_are_told_of() {
         format: "png".into(),
     };
     let tasks = vec![task("a"), task("bb")];
-    let job = NewJob { id: JobId::from_uuid(id()), priority: Priority::Normal, rank: 1, cost_bytes: 1, max_attempts: 3, origin: None, tasks };
+    let job =
+        NewJob { id: JobId::from_uuid(id()), priority: Priority::Normal, rank: 1, cost_bytes: 1, max_attempts: 3, origin: None, tasks };
     let image = NewImage {
         id: ImageId::from_uuid(id()),
         blob: BlobId::from_uuid(id()),

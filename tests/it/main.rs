@@ -1,8 +1,8 @@
 //! The service from outside: one binary, a module per promise, the real server on a free port.
 
+mod backup;
 mod batches;
 mod bulk;
-mod backup;
 mod config;
 mod crash;
 mod deliver;

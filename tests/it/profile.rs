@@ -27,11 +27,15 @@ async fn a_profile_shows_the_pool_at_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_elsewhere_gets_no_profile_and_faults_are_told() {
     let server = Server::start().await;
-    for (name, value) in [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 near"), ("sec-fetch-site", "cross-site")] {
+    for (name, value) in
+        [("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1"), ("via", "1.1 near"), ("sec-fetch-site", "cross-site")]
+    {
         let answer = server.get_with("/debug/profile?seconds=1", &[(name, value)]).await;
         assert_eq!((answer.status, answer.json()["code"].as_str()), (403, Some("forbidden")), "{name}");
     }
-    for (query, code) in [("seconds=0", "bad_request"), ("seconds=61", "bad_request"), ("format=pdf", "bad_request"), ("second=1", "bad_option")] {
+    for (query, code) in
+        [("seconds=0", "bad_request"), ("seconds=61", "bad_request"), ("format=pdf", "bad_request"), ("second=1", "bad_option")]
+    {
         let answer = server.get(&format!("/debug/profile?{query}")).await;
         assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some(code)), "{query}");
     }
