@@ -26,8 +26,9 @@ use crate::{
 
 /// Blobs read from a catalog and taken at once.
 const BATCH: u32 = 500;
-/// How often a copy of the catalog is taken anew because blobs it names were deleted before they could be taken.
-const ROUNDS: u32 = 5;
+/// How often a copy of the catalog is taken anew because blobs it names were deleted before they could be taken. Each round takes as long as the catalog
+/// takes to be copied; one in which nothing is deleted that came since the last is enough. Where there never is one, what is missing is told.
+const ROUNDS: u32 = 100;
 /// The list of blobs, in the folder of the copy.
 const LIST: &str = "blobs.txt";
 /// What the copied catalog is called until all is there.

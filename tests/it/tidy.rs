@@ -89,7 +89,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("pixels", &[]),
     ("simd", &[]),
     ("spec", &["probe"]),
-    ("codec", &["error", "limits", "metadata", "pixels", "probe", "spec"]),
+    ("codec", &["error", "limits", "metadata", "pixels", "probe", "simd", "spec"]),
     ("probe", &["error", "limits", "codec", "metadata"]),
     ("stage", &["error", "limits", "pixels", "probe", "simd", "spec"]),
     ("metadata", &["codec", "error", "pixels", "probe", "spec"]),

@@ -90,7 +90,7 @@ pub(super) fn double<const C: usize>(half: &Words, rows: &mut impl Rows) {
     let mut made = MARGIN - 1;
     for y in 0..height.div_ceil(2) {
         while made <= y + MARGIN + 1 {
-            let row = half.from_row(made);
+            let row = half.row_from(made);
             let outs = evens.as_chunks_mut::<LANES>().0.iter_mut().zip(odds.as_chunks_mut::<LANES>().0);
             for (left, (even, odd)) in (0..pairs * C).step_by(LANES).zip(outs) {
                 let block = |pixel: usize| row[pixel * C + left..].first_chunk().expect("a block lies behind each row");

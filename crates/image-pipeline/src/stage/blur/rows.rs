@@ -101,7 +101,7 @@ impl Words {
 
     /// Row `at` and what lies behind it, a block at least.
     #[inline(always)]
-    pub(super) fn from_row(&self, at: usize) -> &[u16] {
+    pub(super) fn row_from(&self, at: usize) -> &[u16] {
         &self.words[at * self.samples.next_multiple_of(LANES)..]
     }
 }
@@ -114,7 +114,7 @@ impl Rows for Words {
 
     #[inline(always)]
     fn load(&self, at: usize, words: &mut [u16]) {
-        words.copy_from_slice(&self.from_row(at)[..self.samples]);
+        words.copy_from_slice(&self.row_from(at)[..self.samples]);
     }
 
     #[inline(always)]
