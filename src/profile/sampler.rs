@@ -111,7 +111,7 @@ impl Drop for Sampling {
 
 /// A container's seccomp profile may forbid the one call the handler needs; better to hear it now.
 fn can_read_stacks() -> io::Result<()> {
-    let (here, mut there) = (0x5049_584D_494C_4Cu64, [0_u8; 8]);
+    let (here, mut there) = (0x0050_4958_4D49_4C4C_u64, [0_u8; 8]);
     match copy(ptr::from_ref(&here) as u64, &mut there) {
         8 => Ok(()),
         _ => Err(io::Error::last_os_error()),
