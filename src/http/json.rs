@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
 use http::{Extensions, HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     domain::{Code, Refusal, Timestamp},
@@ -48,8 +49,21 @@ pub(crate) async fn read<T: DeserializeOwned>(site: &App, request: Request, exam
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(unexpected("it is no object"));
     }
+    // Left out and null are two ways to say nothing; one of them is described.
+    if serde_json::from_slice(&text).is_ok_and(|value| has_null(&value)) {
+        return Err(unexpected("a member is null; leave it out"));
+    }
     let json = serde_json::from_slice(&text).map_err(|error| unexpected(&error.to_string()))?;
     Ok(Sent { json, headers: head.headers, extensions: head.extensions })
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
+    }
 }
 
 fn of_body(error: BodyError) -> Problem {
