@@ -120,7 +120,13 @@ async fn what_waits_is_cancelled_together_and_nothing_else() {
     }
     let before = server.get(&format!("/v1/jobs/{slow}")).await.json();
     assert!(before["finished_at"].is_null(), "it came before: {before}");
-    assert_eq!(server.stats().await["queued_jobs"], 1);
+    // Work begun ahead holds the core; its job may have been claimed by now, or not yet.
+    let stats = server.stats().await;
+    assert_eq!(
+        stats["queued_jobs"].as_u64().zip(stats["running_jobs"].as_u64()).map(|(queued, running)| queued + running),
+        Some(1),
+        "{stats}"
+    );
     assert_eq!(server.send(Method::DELETE, &format!("/v1/jobs/{slow}"), &[], Bytes::new()).await.status, 204);
     server.finish().await;
 }
