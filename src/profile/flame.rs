@@ -91,7 +91,7 @@ fn boxes(svg: &mut String, caller: &Frame<'_>, left: f64, top: f64, scale: f64, 
 
 /// Ours stand out; the same function has the same colour in every profile.
 fn colour(name: &str) -> String {
-    const OURS: [&str; 5] = ["pixmill", "image_pipeline", "jpeg_shrink", "jpeg_write", "row_resize"];
+    const OURS: [&str; 6] = ["pixmill", "image_pipeline", "jpeg_shrink", "jpeg_write", "png_rows", "row_resize"];
     let shade = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)) % 24;
     let hue = if OURS.iter().any(|krate| name.trim_start_matches('<').starts_with(krate)) { 16 + shade } else { 190 + shade };
     format!("hsl({hue} 75% {}%)", 68 + shade % 8)
