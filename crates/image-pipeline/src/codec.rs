@@ -35,6 +35,7 @@ pub(crate) use icc::ToSrgb;
 pub(crate) use jpeg::FULL_CHROMA_QUALITY;
 pub(crate) use jpeg_shrink::{Chroma, Corners, Refinement, Scale};
 pub(crate) use png::texts as png_texts;
+pub(crate) use png::{decode_deep, deep_channels, encode_deep};
 pub(crate) use webp::chunks as webp_chunks;
 
 use crate::{
@@ -391,6 +392,15 @@ pub(crate) fn has_own_colours(probe: &Probe) -> bool {
         Format::Tiff => probe.channels >= 3 && !matches!(&probe.parts, Parts::Tiff(tiff) if tiff.photometric == INKS),
         Format::Bmp | Format::Ico | Format::Qoi | Format::Jxl | Format::Svg => false,
     }
+}
+
+/// Whether results of this format may keep all 16 bits of the source's samples.
+pub(crate) fn keeps_depth(probe: &Probe, output: Output) -> bool {
+    probe.format == Format::Png
+        && png::is_deep(probe)
+        && output.format == OutputFormat::Png
+        && !output.by_content
+        && output.colors.is_none()
 }
 
 /// Inks among a TIFF's kinds of samples.

@@ -6,6 +6,7 @@
 //! and an ordered list of stages with a memory estimate; [`run()`] does the work and hands out each variant as it ends.
 
 mod codec;
+mod deep;
 mod error;
 mod facts;
 mod limits;
@@ -28,4 +29,4 @@ pub use spec::*;
 pub use stage::overlay::Watermarks;
 
 /// Part of every variant's identity: raised when the same input and spec would give other bytes than before.
-pub const PIPELINE_VERSION: u32 = 5;
+pub const PIPELINE_VERSION: u32 = 6;

@@ -1,5 +1,5 @@
 //! Runs a plan: one decode, whose rows are resampled as they come; then picture by picture what is made of them, each variant handed out as
-//! it ends; then, of an animation, the same for every frame (`run/moving.rs`).
+//! it ends; then what keeps 16 bits (`run/deep.rs`); then, of an animation, the same for every frame (`run/moving.rs`).
 //!
 //! Where the caller has idle threads to lend, pictures are finished on those, too; none is started here.
 //!
@@ -168,6 +168,7 @@ pub fn run(
             }
         }
     }
+    deep::run(Writing { plan, context, blocks: &blocks }, source, &mut work.charge, publish);
     if let Some(moving) = &plan.moving {
         decode += moving::run(Writing { plan: moving, context, blocks: &blocks }, source, &mut work.charge, publish);
     }
@@ -463,6 +464,7 @@ fn apply(step: &Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
 }
 
 mod bounded;
+mod deep;
 mod moving;
 mod pieces;
 #[cfg(test)]

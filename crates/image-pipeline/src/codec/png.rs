@@ -1,12 +1,15 @@
-//! PNG in and out (the `png` crate), row by row unless interlaced. 16 bits become 8 by rounding, palettes and grey become colour.
+//! PNG in and out, row by row unless interlaced: headers, rare kinds and all writing by the `png` crate, rows of ordinary files by [`png_rows`]. 16 bits become 8 by rounding, palettes and grey become colour.
 //!
 //! Of what a file says of its colours the first counts that can be used: cICP, iCCP, sRGB, gAMA and cHRM (third edition, 4.3).
 //!
 //! Checksums are verified, of the pixels too, and the file must reach its IEND: a cut file is refused.
 
+mod deep;
 mod moving;
+mod ordinary;
 mod palette;
 
+pub(crate) use deep::{channels as deep_channels, decode as decode_deep, encode as encode_deep, is_deep};
 pub(super) use moving::{Frames, frames_bytes};
 
 use super::{
@@ -124,7 +127,23 @@ pub(super) fn profile(probe: &Probe, source: &[u8]) -> Option<Vec<u8>> {
 const STRIP_ROWS: u32 = 16;
 
 /// A picture being decoded by rows.
-pub(super) struct Strips<'s> {
+pub(super) enum Strips<'s> {
+    Ordinary(ordinary::Ordinary<'s>),
+    Other(Other<'s>),
+}
+
+impl Strips<'_> {
+    /// The next rows; `false` at the end, where the file was found whole.
+    pub(super) fn next(&mut self, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
+        match self {
+            Self::Ordinary(rows) => rows.next(take),
+            Self::Other(rows) => rows.next(take),
+        }
+    }
+}
+
+/// Rows by the library.
+pub(in crate::codec) struct Other<'s> {
     reader: Reader<Cursor<&'s [u8]>>,
     samples: Samples,
     rows: Vec<u8>,
@@ -142,8 +161,8 @@ struct Samples {
     depth: BitDepth,
 }
 
-/// Opens the default image; an interlaced one is decoded at once.
-pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Result<Opened<'s>, Error> {
+/// The library, with the header read.
+fn library<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Result<Reader<Cursor<&'s [u8]>>, Error> {
     let mut options = DecodeOptions::default();
     options.set_ignore_adler32(false);
     options.set_ignore_text_chunk(true);
@@ -153,10 +172,16 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Resu
     let allowed = (OTHER_METADATA_BYTES + unpacked_bytes(probe) + row_bytes).min(limits.max_memory_bytes);
     decoder.set_limits(png::Limits { bytes: usize::try_from(allowed).unwrap_or(usize::MAX) });
     decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(refused)?;
+    let reader = decoder.read_info().map_err(refused)?;
     if (reader.info().width, reader.info().height) != (probe.width_px, probe.height_px) {
         return Err(disagreement(Format::Png));
     }
+    Ok(reader)
+}
+
+/// Opens the default image; an interlaced one is decoded at once.
+pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Result<Opened<'s>, Error> {
+    let mut reader = library(probe, source, limits)?;
     let (colour, depth) = reader.output_color_type();
     let samples = Samples { colour, depth };
     let layout = match colour {
@@ -176,7 +201,10 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Resu
     let stride = probe.width_px as usize * layout.channels();
     let rows = Vec::with_capacity(stride * STRIP_ROWS.min(probe.height_px) as usize);
     let (width_px, height_px) = (probe.width_px, probe.height_px);
-    let strips = Strips { reader, samples, rows, eight: Vec::new(), stride, height_px, next_row: 0 };
+    let strips = match ordinary::Ordinary::open(reader.info(), source)? {
+        Some(rows) => Strips::Ordinary(rows),
+        None => Strips::Other(Other { reader, samples, rows, eight: Vec::new(), stride, height_px, next_row: 0 }),
+    };
     let plane = SourcePlane { width_px, height_px, share: (1.0, 1.0) };
     Ok(Opened { to_srgb, planes: vec![plane], strips: super::Strips::Png(Box::new(strips)) })
 }
@@ -197,10 +225,9 @@ fn whole(reader: &mut Reader<Cursor<&[u8]>>, probe: &Probe, samples: Samples, la
     }
     reader.finish().map_err(refused)?;
     if samples.depth == BitDepth::Sixteen {
-        let samples = bytes.len() / 2;
-        round_to_eight(&mut bytes);
-        bytes.truncate(samples);
-        bytes.shrink_to_fit();
+        let mut eight = Vec::new();
+        round_to_eight(&bytes, &mut eight);
+        bytes = eight;
     }
     let bytes = match samples.colour {
         ColorType::Grayscale | ColorType::GrayscaleAlpha => {
@@ -222,9 +249,8 @@ fn spread_grey(colour: ColorType, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-impl Strips<'_> {
-    /// The next rows; `false` at the end, where the file was found whole.
-    pub(super) fn next(&mut self, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
+impl Other<'_> {
+    fn next(&mut self, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
         self.rows.clear();
         let first_row = self.next_row;
         let Samples { colour, depth } = self.samples;
@@ -233,13 +259,10 @@ impl Strips<'_> {
             let from = self.rows.len();
             match (depth, colour) {
                 (BitDepth::Sixteen, _) => {
-                    self.eight.clear();
-                    self.eight.extend_from_slice(row.data());
-                    let samples = self.eight.len() / 2;
-                    round_to_eight(&mut self.eight);
+                    round_to_eight(row.data(), &mut self.eight);
                     match colour {
-                        ColorType::Grayscale | ColorType::GrayscaleAlpha => spread_grey(colour, &self.eight[..samples], &mut self.rows),
-                        _ => self.rows.extend_from_slice(&self.eight[..samples]),
+                        ColorType::Grayscale | ColorType::GrayscaleAlpha => spread_grey(colour, &self.eight, &mut self.rows),
+                        _ => self.rows.extend_from_slice(&self.eight),
                     }
                 }
                 (_, ColorType::Grayscale | ColorType::GrayscaleAlpha) => spread_grey(colour, row.data(), &mut self.rows),
@@ -267,26 +290,26 @@ pub(super) fn working_bytes(probe: &Probe) -> u64 {
         Shape { width_px: probe.width_px, height_px: probe.height_px, layout: super::decoded_layout(probe) };
     let row = u64::from(width_px) * 8;
     let profile = icc::reading_bytes(unpacked_bytes(probe));
-    let rows = profile + row * 6 + u64::from(width_px) * layout.channels() as u64 * u64::from(STRIP_ROWS.min(height_px));
+    let given = profile + u64::from(width_px) * layout.channels() as u64 * u64::from(STRIP_ROWS.min(height_px));
     if !probe.progressive {
-        return FIXED + rows;
+        // One or the other reads the rows.
+        return (FIXED + row * 6).max(ordinary::held_bytes(probe)) + given;
     }
     // As the library gives it, then spread where that is grey.
     let keyed = u64::from(probe.has_alpha && probe.channels % 2 == 1);
-    let given = match (probe.bits, probe.channels) {
+    let whole = match (probe.bits, probe.channels) {
         (16, channels) => (u64::from(channels) + keyed) * 2,
         _ if probe.channels <= 2 => u64::from(probe.channels) + keyed,
         _ => 0,
     };
-    FIXED + rows + probe.pixels() * (given + layout.channels() as u64)
+    FIXED + row * 6 + given + probe.pixels() * (whole + layout.channels() as u64)
 }
 
-/// Big-endian 16-bit samples to 8 bits, in place, into the first half: `round(v * 255 / 65535)`, which is `round(v / 257)`.
-fn round_to_eight(bytes: &mut [u8]) {
-    for at in 0..bytes.len() / 2 {
-        let sample = u32::from(u16::from_be_bytes([bytes[2 * at], bytes[2 * at + 1]]));
-        bytes[at] = ((sample + 128) / 257) as u8;
-    }
+/// Big-endian 16-bit samples to 8 bits, all that `eight` holds then: `round(v * 255 / 65535)`.
+fn round_to_eight(bytes: &[u8], eight: &mut Vec<u8>) {
+    eight.clear();
+    // 32895 = 128 * 257 - 1: for each of the 65536 values the division's own result.
+    eight.extend(bytes.as_chunks::<2>().0.iter().map(|sample| ((u32::from(u16::from_be_bytes(*sample)) * 255 + 32895) >> 16) as u8));
 }
 
 fn refused(error: DecodingError) -> Error {
@@ -318,8 +341,12 @@ fn unwritable(error: png::EncodingError) -> Error {
 }
 
 /// A writer of a picture of these sides with blocks beside it.
-fn encoder<'w>(pixels: &Pixels, bytes: &'w mut Vec<u8>, written: &'w Written) -> Result<Encoder<'w, &'w mut Vec<u8>>, Error> {
-    let mut info = png::Info::with_size(pixels.width_px, pixels.height_px);
+fn encoder<'w>(
+    (width_px, height_px): (u32, u32),
+    bytes: &'w mut Vec<u8>,
+    written: &'w Written,
+) -> Result<Encoder<'w, &'w mut Vec<u8>>, Error> {
+    let mut info = png::Info::with_size(width_px, height_px);
     info.icc_profile = written.profile.as_deref().map(Cow::Borrowed);
     info.exif_metadata = written.exif.as_deref().map(Cow::Borrowed);
     let mut encoder = Encoder::with_info(bytes, info).map_err(unwritable)?;
@@ -331,7 +358,7 @@ fn encoder<'w>(pixels: &Pixels, bytes: &'w mut Vec<u8>, written: &'w Written) ->
 
 fn write(pixels: &Pixels, as_drawn: bool, written: &Written) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let mut encoder = encoder(pixels, &mut bytes, written)?;
+    let mut encoder = encoder((pixels.width_px, pixels.height_px), &mut bytes, written)?;
     encoder.set_color(match pixels.layout {
         Layout::Rgb8 => ColorType::Rgb,
         Layout::Rgba8 => ColorType::Rgba,
@@ -407,9 +434,10 @@ mod tests {
 
     #[test]
     fn sixteen_bits_round_to_the_nearest_of_eight() {
-        let mut bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_be_bytes).collect();
-        round_to_eight(&mut bytes);
-        for (sample, &byte) in bytes[..65_536].iter().enumerate() {
+        let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_be_bytes).collect();
+        let mut eight = Vec::new();
+        round_to_eight(&bytes, &mut eight);
+        for (sample, &byte) in eight.iter().enumerate() {
             assert_eq!(byte, (sample as f64 * 255.0 / 65535.0).round() as u8, "{sample}");
         }
     }

@@ -3,7 +3,7 @@
 //! Times are rough: what one core of the machine that the benchmarks ran on takes (`scripts/bench pipeline`), to tell dear from cheap.
 
 use super::{
-    Finish, Plan, Step,
+    Finish, Plan, Step, deep,
     memory::{Stage, Work, stages},
 };
 use crate::{
@@ -180,6 +180,10 @@ impl Plan {
                 }
             }
         }
+        all.extend(self.deep.iter().map(|part| {
+            let (text, cost) = deep::described(self, part, source_bytes);
+            PlanStage { text, cost: Some(cost) }
+        }));
         all
     }
 }

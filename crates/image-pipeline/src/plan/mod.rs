@@ -5,6 +5,7 @@
 //! loses nothing to speak of; then each is finished ([`Step`] by step) and written, cheap ones first. What
 //! [`run`](crate::run()) charges for never passes what is estimated here: both follow [`Plan::order`] and ask the same functions.
 
+pub(crate) mod deep;
 mod explain;
 mod memory;
 mod passes;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub(crate) order: Vec<usize>,
     /// What is made of all frames of an animation: the same tree again for each of them. Its own has none.
     pub(crate) moving: Option<Box<Plan>>,
+    /// What keeps 16 bits, each by itself.
+    pub(crate) deep: Vec<deep::DeepPart>,
     /// Most frames that are read; of stills 0.
     pub(crate) frames: u32,
     /// What the image is shall be told, too.
@@ -80,8 +83,10 @@ pub fn plan_with(probe: &Probe, specs: &[Spec], limits: &Limits, watermarks: &Wa
     }
     let (moving, still): (Vec<usize>, Vec<usize>) = (0..wants.len()).partition(|&index| wants[index].moves);
     let moving = (!moving.is_empty()).then(|| Box::new(moving_part(probe, &wants, &moving, limits)));
+    let (deep, still): (Vec<usize>, Vec<usize>) = still.into_iter().partition(|&index| wants[index].deep);
     let mut plan = still_part(probe, &wants, &still, limits);
     plan.moving = moving;
+    plan.deep = deep.into_iter().flat_map(|index| deep_part(probe, &wants, index)).collect();
     plan.fitting()
 }
 
@@ -113,9 +118,17 @@ fn moving_part(probe: &Probe, wants: &[Want], indices: &[usize], limits: &Limits
         finishes,
         order,
         moving: None,
+        deep: Vec::new(),
         frames,
         facts: false,
     }
+}
+
+/// A want by itself, from a decode of its own.
+fn deep_part(probe: &Probe, wants: &[Want], index: usize) -> Option<deep::DeepPart> {
+    let whole = Shape { width_px: probe.width_px, height_px: probe.height_px, layout: codec::decoded_layout(probe) };
+    let Tree { mut bases, mut finishes } = grown(wants, &[index], whole, false);
+    Some(deep::DeepPart { base: bases.pop()?, finish: finishes.pop()? })
 }
 
 fn order_of(finishes: &[Finish], bases: &[Base]) -> Vec<usize> {
@@ -163,7 +176,19 @@ fn still_part(probe: &Probe, wants: &[Want], indices: &[usize], limits: &Limits)
         base.region = base.region.scaled(across, down);
     }
     let order = order_of(&finishes, &bases);
-    Plan { probe: probe.clone(), limits: *limits, decoded, reading, bases, finishes, order, moving: None, frames: 0, facts: false }
+    Plan {
+        probe: probe.clone(),
+        limits: *limits,
+        decoded,
+        reading,
+        bases,
+        finishes,
+        order,
+        moving: None,
+        deep: Vec::new(),
+        frames: 0,
+        facts: false,
+    }
 }
 
 /// The refusal of work that needs more memory than allowed.
@@ -190,9 +215,9 @@ impl Plan {
         Ok(self)
     }
 
-    /// Whether all that is wanted is made of frames: then no picture is decoded by itself.
+    /// Whether all that is wanted is made of frames, or of 16 bits: then no other picture is decoded.
     pub(crate) fn reads_no_still(&self) -> bool {
-        self.finishes.is_empty() && self.moving.is_some() && !self.facts
+        self.finishes.is_empty() && (self.moving.is_some() || !self.deep.is_empty()) && !self.facts
     }
 
     /// Bytes held for facts while the image is decoded.
@@ -207,7 +232,8 @@ impl Plan {
     #[must_use]
     pub fn memory_bytes(&self, source_bytes: u64) -> u64 {
         let most = |plan| memory::stages(plan, source_bytes).iter().map(|stage| stage.held_bytes).max().unwrap_or(source_bytes);
-        most(self).max(self.moving.as_deref().map_or(0, most))
+        let deep = self.deep.iter().map(|part| deep::held_bytes(self, part, source_bytes)).max().unwrap_or(0);
+        most(self).max(self.moving.as_deref().map_or(0, most)).max(deep)
     }
 
     /// Width and height in pixels of the result of spec `index`; where it is trimmed, the most they may be.
@@ -243,7 +269,8 @@ impl Plan {
     }
 
     fn all_finishes(&self) -> impl Iterator<Item = &Finish> + Clone {
-        self.finishes.iter().chain(self.moving.iter().flat_map(|plan| &plan.finishes))
+        let deep = self.deep.iter().map(|part| &part.finish);
+        self.finishes.iter().chain(self.moving.iter().flat_map(|plan| &plan.finishes)).chain(deep)
     }
 
     /// What is written beside pixels, of every variant.

@@ -56,6 +56,8 @@ pub(crate) struct Want {
     pub(crate) output: Output,
     /// All frames are wanted, of a source that has several.
     pub(crate) moves: bool,
+    /// All 16 bits of the source's samples stay.
+    pub(crate) deep: bool,
 }
 
 impl Want {
@@ -102,6 +104,26 @@ impl Want {
         }
         let needs_paper = laying.has_alpha && format == OutputFormat::Jpeg;
         steps.extend(needs_paper.then_some(Step::Flatten(PAPER)));
+        let output = Output {
+            format,
+            quality: spec.output.quality.unwrap_or(DEFAULT_QUALITY),
+            progressive: spec.output.progressive,
+            effort: spec.output.effort.unwrap_or(DEFAULT_EFFORT),
+            max_bytes: spec.output.max_bytes,
+            lossless: spec.output.lossless,
+            colors: spec.output.colors,
+            dither: (spec.output.dither.unwrap_or(1.0).clamp(0.0, 1.0) * 255.0).round() as u8,
+            max_frames,
+            carry: Carry {
+                metadata: spec.output.metadata,
+                profile: own_colours,
+                orientation: if is_turned { Orientation::Upright } else { probe.orientation },
+            },
+            by_content: said.is_none() && !moves,
+        };
+        // Depth goes with colours: who keeps these keeps both, as far as nothing is done that is done in 8 bits.
+        let is_plain = steps.is_empty() && !first.linear_light && output.max_bytes.is_none();
+        let deep = spec.output.keep_profile && (own_colours || !probe.needs_profile) && is_plain && codec::keeps_depth(probe, output);
         Ok(Self {
             transform,
             region: base.region,
@@ -111,24 +133,9 @@ impl Want {
             linear_light: first.linear_light,
             own_colours,
             steps,
-            output: Output {
-                format,
-                quality: spec.output.quality.unwrap_or(DEFAULT_QUALITY),
-                progressive: spec.output.progressive,
-                effort: spec.output.effort.unwrap_or(DEFAULT_EFFORT),
-                max_bytes: spec.output.max_bytes,
-                lossless: spec.output.lossless,
-                colors: spec.output.colors,
-                dither: (spec.output.dither.unwrap_or(1.0).clamp(0.0, 1.0) * 255.0).round() as u8,
-                max_frames,
-                carry: Carry {
-                    metadata: spec.output.metadata,
-                    profile: own_colours,
-                    orientation: if is_turned { Orientation::Upright } else { probe.orientation },
-                },
-                by_content: said.is_none() && !moves,
-            },
+            output,
             moves,
+            deep,
         })
     }
 

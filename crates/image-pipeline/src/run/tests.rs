@@ -14,6 +14,7 @@ use crate::{
 use image::imageops::FilterType;
 use std::{io::Cursor, sync::atomic::AtomicU64};
 
+mod deep;
 mod facts;
 mod files;
 mod metadata;

@@ -391,8 +391,8 @@ pub const OPTIONS: &[OptionRow] = &[
         id: Id::StripColorProfile,
         args: &[SWITCH],
         default: "1",
-        what: "brings colours to sRGB and leaves the profile out; 0 keeps colours as they are stored and writes their profile with them; \
-               grey and CMYK become sRGB all the same",
+        what: "brings colours to sRGB and leaves the profile out; 0 keeps colours as they are stored and writes their profile with them, \
+               and all 16 bits of a PNG in a PNG that is only cut, scaled or turned; grey and CMYK become sRGB all the same",
     },
 ];
 

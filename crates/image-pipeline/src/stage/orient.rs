@@ -86,6 +86,15 @@ pub(crate) const fn mirrors_stored(orientation: Orientation) -> (bool, bool) {
     if parts.transpose { (parts.mirror_y, parts.mirror_x) } else { (parts.mirror_x, parts.mirror_y) }
 }
 
+/// Of a picture of these sides, as stored, the column and row of what the transform brings to (x, y).
+pub(crate) fn place_before(orientation: Orientation, (width_px, height_px): (u32, u32), (x, y): (usize, usize)) -> (usize, usize) {
+    let parts = Parts::of(orientation);
+    let (width, height) = if parts.transpose { (height_px, width_px) } else { (width_px, height_px) };
+    let x = if parts.mirror_x { width as usize - 1 - x } else { x };
+    let y = if parts.mirror_y { height as usize - 1 - y } else { y };
+    if parts.transpose { (y, x) } else { (x, y) }
+}
+
 /// Applies the transform, plane by plane: in place where the sides stay, else into a new buffer of the same size, tile by tile.
 pub(crate) fn orient(mut pixels: Pixels, orientation: Orientation) -> Pixels {
     let parts = Parts::of(orientation);

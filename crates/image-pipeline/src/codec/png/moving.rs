@@ -25,6 +25,8 @@ pub(in crate::codec) struct Frames<'s> {
     saved: Vec<u8>,
     /// Samples of a frame as the library gives them.
     samples: Vec<u8>,
+    /// Those of 16 bits, in 8.
+    eight: Vec<u8>,
     /// What becomes of the last frame's rectangle.
     last: Option<FrameControl>,
     left: u32,
@@ -33,7 +35,7 @@ pub(in crate::codec) struct Frames<'s> {
 
 /// Bytes held while frames are read: canvas, what comes back, samples; the decoder's own.
 pub(in crate::codec) fn frames_bytes(probe: &Probe) -> u64 {
-    super::working_bytes(probe) + probe.pixels() * if probe.bits == 16 { 16 } else { 12 }
+    super::working_bytes(probe) + probe.pixels() * if probe.bits == 16 { 20 } else { 12 }
 }
 
 impl<'s> Frames<'s> {
@@ -73,6 +75,7 @@ impl<'s> Frames<'s> {
             canvas: picture_buffer(probe, Layout::Rgba8)?,
             saved: Vec::new(),
             samples,
+            eight: Vec::new(),
             last: None,
             left: control.num_frames,
             plays: Plays(NonZeroU32::new(control.num_plays)),
@@ -108,10 +111,12 @@ impl<'s> Frames<'s> {
         let pixel_bytes = self.colour.samples() * if self.depth == BitDepth::Sixteen { 2 } else { 1 };
         let samples = stride_px * control.height as usize * pixel_bytes;
         if self.depth == BitDepth::Sixteen {
-            round_to_eight(&mut self.samples[..samples]);
+            round_to_eight(&self.samples[..samples], &mut self.eight);
         }
         let channels = self.colour.samples();
-        let rows = self.samples.chunks_exact(stride_px * channels).take(control.height as usize);
+        let rows = if self.depth == BitDepth::Sixteen { &self.eight } else { &self.samples }
+            .chunks_exact(stride_px * channels)
+            .take(control.height as usize);
         for (row, target) in rows.zip(self.canvas.chunks_exact_mut(self.width * 4).skip(control.y_offset as usize)) {
             let (target, _) = target[control.x_offset as usize * 4..across * 4].as_chunks_mut::<4>();
             for (pixel, sample) in target.iter_mut().zip(row.chunks_exact(channels)) {

@@ -67,7 +67,7 @@ pub(super) fn encode(pixels: &Pixels, most: u16, dither: u8, written: &Written) 
 
 fn write(pixels: &Pixels, palette: &Palette, packed: &[u8], bits: usize, is_grey: bool, written: &Written) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let mut encoder = encoder(pixels, &mut bytes, written)?;
+    let mut encoder = encoder((pixels.width_px, pixels.height_px), &mut bytes, written)?;
     encoder.set_depth(match bits {
         1 => BitDepth::One,
         2 => BitDepth::Two,
