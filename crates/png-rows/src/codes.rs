@@ -12,11 +12,13 @@ pub(crate) const DISTANCE_BITS: u32 = 9;
 /// The longest word.
 const MOST_BITS: usize = 15;
 
-/// What was found: in the lowest byte how many bits it takes up, with those of its value; then those of the word alone (four bits); what it
-/// is; and a value of 16 bits: one or two literals, or a base to which the bits behind the word are added.
+/// What was found. Bits 0 to 5 say how many bits it takes up, with those of values behind words; bit 6 that it is literals and nothing else;
+/// 8 to 11 how many bits the words alone have; 13 and 14 how many literals it has. The upper half is a value: two literals; a literal, if there
+/// is one, and a length less 3; the base of a distance.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Entry(pub(crate) u32);
 
+const ONLY_LITERALS: u32 = 1 << 6;
 const LITERALS_AT: u32 = 13;
 /// Words longer than the look: the value is a place in the second table.
 const LONG: u32 = 1 << 12;
@@ -26,9 +28,16 @@ const SPECIAL: u32 = 1 << 15;
 const END: Entry = Entry(SPECIAL | 256 << 16);
 pub(crate) const NOTHING: Entry = Entry(SPECIAL | 0xFFFF << 16);
 
+/// The shortest copy.
+const LEAST_LENGTH: u16 = 3;
+
 impl Entry {
     fn literal(byte: u8) -> Self {
-        Self(1 << LITERALS_AT | u32::from(byte) << 16)
+        Self(ONLY_LITERALS | 1 << LITERALS_AT | u32::from(byte) << 16)
+    }
+
+    fn with_length(base: u16, more_bits: u8) -> Self {
+        Self(u32::from(base - LEAST_LENGTH) << 24 | u32::from(more_bits))
     }
 
     fn with_base(base: u16, more_bits: u8) -> Self {
@@ -47,11 +56,11 @@ impl Entry {
     }
 
     #[inline(always)]
-    pub(crate) fn is_literal(self) -> bool {
-        self.0 & (3 << LITERALS_AT) != 0
+    pub(crate) fn is_only_literals(self) -> bool {
+        self.0 & ONLY_LITERALS != 0
     }
 
-    /// How many literals it is, 0 to 2.
+    /// How many literals it has, 0 to 2.
     #[inline(always)]
     pub(crate) fn literals(self) -> usize {
         (self.0 >> LITERALS_AT & 3) as usize
@@ -77,16 +86,32 @@ impl Entry {
         (self.0 >> 16) as u16
     }
 
-    /// Base and the value behind the word, of bits that begin with the word.
+    /// The value behind the words, of bits that begin with them.
     #[inline(always)]
-    pub(crate) fn value(self, word: u64) -> usize {
-        let behind = (word & ((1 << self.bits()) - 1)) >> (self.0 >> 8 & 0xF);
-        usize::from(self.high()) + behind as usize
+    fn behind(self, word: u64) -> usize {
+        ((word & ((1 << self.bits()) - 1)) >> (self.0 >> 8 & 0xF)) as usize
     }
 
-    /// Itself and a literal right behind it.
+    #[inline(always)]
+    pub(crate) fn length(self, word: u64) -> usize {
+        (self.0 >> 24) as usize + usize::from(LEAST_LENGTH) + self.behind(word)
+    }
+
+    #[inline(always)]
+    pub(crate) fn distance(self, word: u64) -> usize {
+        usize::from(self.high()) + self.behind(word)
+    }
+
+    fn word_bits(self) -> u32 {
+        self.0 >> 8 & 0xF
+    }
+
+    /// A literal and what is right behind it, a literal or a length: in one look.
     fn and(self, next: Self) -> Self {
-        Self((2 << LITERALS_AT) | (next.0 & 0xFF_0000) << 8 | self.0 & 0xFF_0000 | (self.bits() + next.bits()))
+        let bits = (self.bits() + next.bits()) | (self.word_bits() + next.word_bits()) << 8;
+        let only = next.0 & ONLY_LITERALS;
+        let value = if only == 0 { next.0 & 0xFF00_0000 } else { (next.0 & 0xFF_0000) << 8 };
+        Self(only | (1 + next.literals() as u32) << LITERALS_AT | value | self.0 & 0xFF_0000 | bits)
     }
 }
 
@@ -102,6 +127,8 @@ enum Few {
 /// A table for looks of `BITS` bits, of which there are `SIZE` values.
 pub(crate) struct Table<const BITS: u32, const SIZE: usize> {
     first: Box<[Entry; SIZE]>,
+    /// The same without pairs, where there are some.
+    single: Box<[Entry; SIZE]>,
     second: Vec<Entry>,
     /// How many bits the second look has.
     second_bits: u32,
@@ -110,13 +137,18 @@ pub(crate) struct Table<const BITS: u32, const SIZE: usize> {
 impl<const BITS: u32, const SIZE: usize> Table<BITS, SIZE> {
     fn new() -> Self {
         const { assert!(SIZE == 1 << BITS) };
-        Self { first: Box::new([NOTHING; SIZE]), second: Vec::new(), second_bits: 0 }
+        Self { first: Box::new([NOTHING; SIZE]), single: Box::new([NOTHING; SIZE]), second: Vec::new(), second_bits: 0 }
     }
 
     /// What the first look finds.
     #[inline(always)]
     pub(crate) fn look(&self, word: u64) -> Entry {
         self.first[word as usize & (SIZE - 1)]
+    }
+
+    /// The next word alone, with no regard to what is behind it.
+    pub(crate) fn look_for_one(&self, word: u64) -> Entry {
+        self.resolve(self.single[word as usize & (SIZE - 1)], word)
     }
 
     /// What `entry`, which the first look found for the same bits, comes to.
@@ -245,7 +277,7 @@ impl Codes {
         self.symbols.make(symbols, Few::One, |symbol| match symbol {
             0..256 => Entry::literal(symbol as u8),
             256 => END,
-            _ => LENGTHS.get(symbol - 257).map_or(NOTHING, |&(base, bits)| Entry::with_base(base, bits)),
+            _ => LENGTHS.get(symbol - 257).map_or(NOTHING, |&(base, bits)| Entry::with_length(base, bits)),
         })?;
         self.pair_literals();
         self.distances
@@ -265,18 +297,14 @@ impl Codes {
         self.distances.make(lengths, Few::Refused, |symbol| Entry::with_base(symbol as u16, 0))
     }
 
-    /// One look finds two literals where both words are short enough.
+    /// One look finds two literals, or a literal and a length, where both words are short enough.
     fn pair_literals(&mut self) {
-        let first = &mut self.symbols.first;
-        // From above: what is behind a word is found lower down, where no pairs are yet; of a word of no 1 behind no 1 that is itself.
-        for at in (0..first.len()).rev() {
-            let one = first[at];
-            if !one.is_literal() {
-                continue;
-            }
-            let two = first[at >> one.bits()];
-            if two.literals() == 1 && one.bits() + two.bits() <= SYMBOL_BITS {
-                first[at] = one.and(two);
+        let Symbols { first, single, .. } = &mut self.symbols;
+        single.copy_from_slice(&first[..]);
+        for (at, slot) in first.iter_mut().enumerate().filter(|(_, slot)| slot.is_only_literals()) {
+            let next = single[at >> slot.bits()];
+            if !next.is_special() && slot.bits() + next.word_bits() <= SYMBOL_BITS {
+                *slot = slot.and(next);
             }
         }
     }
@@ -296,7 +324,6 @@ mod tests {
     #[test]
     fn words_are_found_alone_and_in_pairs() {
         let mut codes = Codes::new();
-        // Words of 2 bits for two literals, of 15 for some, the others between.
         let mut lengths = [0_u8; 286];
         lengths[b'a' as usize] = 1;
         for (at, length) in (b'b'..=b'n').zip(2..) {
@@ -323,12 +350,24 @@ mod tests {
                 }
             }
         }
+        // A length behind a literal, and alone, with bits of its value behind it.
+        lengths[usize::from(b'c')] = 0;
+        lengths[265] = 3;
+        codes.make(&lengths, &[]).unwrap();
+        let word = |symbol: usize| word_of(&lengths, symbol);
+        let ((first, bits), (second, more)) = (word(usize::from(b'a')), word(265));
+        let both = first | second << bits | 1 << (bits + more);
+        let entry = codes.symbols.look(both);
+        assert_eq!((entry.literals(), entry.is_only_literals(), entry.high() as u8, entry.length(both)), (1, false, b'a', 12));
+        assert_eq!(entry.bits(), bits + more + 1);
+        assert_eq!(codes.symbols.look_for_one(both).bits(), bits);
+        assert_eq!(codes.symbols.look(both >> bits).length(both >> bits), 12);
         let (end, _) = word(256);
         let entry = codes.symbols.resolve(codes.symbols.look(end), end);
         assert!(entry.is_special() && entry.is_end() && entry.bits() == 15);
         let (longest, _) = word(285);
         let entry = codes.symbols.resolve(codes.symbols.look(longest), longest);
-        assert_eq!((entry.is_special(), entry.value(longest), entry.bits()), (false, 258, 15));
+        assert_eq!((entry.is_special(), entry.length(longest), entry.bits()), (false, 258, 15));
         assert_eq!(codes.distances.look(0), NOTHING);
     }
 
@@ -347,5 +386,13 @@ mod tests {
         assert!(codes.make(&with(&[(0, 1), (1, 1), (256, 1)]), &[]).is_err());
         assert!(codes.make(&with(&[(0, 1), (1, 1)]), &[]).is_err());
         assert!(codes.make_fixed().is_ok());
+    }
+
+    /// A symbol's word, first bit lowest, and its bits.
+    fn word_of(lengths: &[u8], symbol: usize) -> (u64, u32) {
+        let bits = u32::from(lengths[symbol]);
+        let before = lengths.iter().enumerate().filter(|(other, length)| **length > 0 && (u32::from(**length), *other) < (bits, symbol));
+        let code: u32 = before.map(|(_, length)| 1 << (bits - u32::from(*length))).sum();
+        (u64::from(code.reverse_bits() >> (32 - bits)), bits)
     }
 }

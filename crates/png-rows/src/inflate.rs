@@ -219,12 +219,9 @@ impl<'s> Inflater<'s> {
         if bits.held < 48 {
             bits.refill()?;
         }
-        let entry = codes.symbols.resolve(codes.symbols.look(bits.word), bits.word);
-        if entry.is_literal() {
-            // Of two literals the second may be made of bits that are not there.
-            if entry.bits() > bits.held && entry.literals() == 2 {
-                return Err(Fault::Truncated);
-            }
+        // Of two words the second might be made of bits that are not there.
+        let entry = codes.symbols.look_for_one(bits.word);
+        if entry.is_only_literals() {
             bits.pass(entry.bits())?;
             put(out, *end, entry);
             *end += entry.literals();
@@ -256,7 +253,7 @@ pub(crate) enum Matched {
     Nothing,
 }
 
-/// Of `entry`, resolved, at the beginning of `word`; `behind` begins with the bits behind it. Also how many bits it takes up, at least one.
+/// Of `entry`, resolved, whose literal is seen to, at the beginning of `word`; `behind` begins with the bits behind it. Also how many bits it takes up, at least one.
 #[inline(always)]
 pub(crate) fn matched(entry: Entry, word: u64, behind: u64, codes: &Codes) -> (Matched, u32) {
     if entry.is_special() {
@@ -267,7 +264,7 @@ pub(crate) fn matched(entry: Entry, word: u64, behind: u64, codes: &Codes) -> (M
         return (Matched::Nothing, 1);
     }
     // Both fit: 258 and 32768 at the most.
-    (Matched::Copy { length: entry.value(word) as u16, distance: distance.value(behind) as u16 }, entry.bits() + distance.bits())
+    (Matched::Copy { length: entry.length(word) as u16, distance: distance.distance(behind) as u16 }, entry.bits() + distance.bits())
 }
 
 /// What cannot be read at the end of all data may have been cut.
@@ -415,13 +412,13 @@ fn serial(
         // Looked up ahead: while a copy is made the next word is on its way.
         let mut entry = codes.symbols.look(word);
         loop {
-            if entry.is_literal() {
+            if entry.is_only_literals() {
                 literals!(entry);
                 entry = codes.symbols.look(word);
-                if entry.is_literal() {
+                if entry.is_only_literals() {
                     literals!(entry);
                     entry = codes.symbols.look(word);
-                    if entry.is_literal() {
+                    if entry.is_only_literals() {
                         literals!(entry);
                         if piece.len() < TURN || at >= limit {
                             break;
@@ -434,7 +431,7 @@ fn serial(
             }
             if entry.is_special() {
                 entry = codes.symbols.resolve(entry, word);
-                if entry.is_literal() {
+                if entry.is_only_literals() {
                     literals!(entry);
                     if piece.len() < TURN || at >= limit {
                         break;
@@ -449,7 +446,10 @@ fn serial(
                     break;
                 }
             }
-            let length = entry.value(word);
+            // A literal may stand before it.
+            out[at] = entry.high() as u8;
+            at += entry.literals();
+            let length = entry.length(word);
             pass!(entry.bits());
             if held < MOST_OF_DISTANCE {
                 refill!();
@@ -459,7 +459,7 @@ fn serial(
                 result = Err(no_word(u32::MAX));
                 break;
             }
-            let distance = entry_behind.value(word);
+            let distance = entry_behind.distance(word);
             pass!(entry_behind.bits());
             let to = at;
             at += length;

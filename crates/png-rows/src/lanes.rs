@@ -177,7 +177,7 @@ impl Lanes {
             for _ in 0..LOOKS {
                 for lane in 0..LANES {
                     let entry = codes.symbols.look(words[lane]);
-                    if entry.is_literal() {
+                    if entry.is_only_literals() {
                         let to = literals[lane];
                         lanes[lane].literals[to..to + 2].copy_from_slice(&entry.high().to_le_bytes());
                         literals[lane] += entry.literals();
@@ -214,7 +214,7 @@ impl Lanes {
             }
             let Some(word) = word(bytes, bit) else { break };
             let entry = codes.symbols.look(word);
-            if entry.is_literal() {
+            if entry.is_only_literals() {
                 lane.literals[literals..literals + 2].copy_from_slice(&entry.high().to_le_bytes());
                 literals += entry.literals();
                 bit += entry.bits() as usize;
@@ -247,18 +247,18 @@ impl Lane {
     fn other(&mut self, bytes: &[u8], bit: usize, codes: &Codes, literals: &mut usize) -> Option<(usize, u64)> {
         let here = word(bytes, bit)?;
         let entry = codes.symbols.resolve(codes.symbols.look(here), here);
-        if entry.is_literal() {
-            self.literals[*literals..*literals + 2].copy_from_slice(&entry.high().to_le_bytes());
-            *literals += entry.literals();
-            let behind = bit + entry.bits() as usize;
-            return Some((behind, word(bytes, behind)?));
+        let mut behind = bit + entry.bits() as usize;
+        let mut what = None;
+        if !entry.is_only_literals() {
+            // A guess may be at what is no word; it goes on all the same.
+            let (found, bits) = matched(entry, here, word(bytes, behind)?, codes);
+            behind = bit + bits as usize;
+            what = Some(found);
         }
-        let behind = bit + entry.bits() as usize;
-        // A guess may be at what is no word; it goes on all the same.
-        let (what, behind) = matched(entry, here, word(bytes, behind)?, codes);
-        let behind = bit + behind as usize;
         let next = word(bytes, behind)?;
-        self.others.push(Other { literals: *literals as u32, what, bit: behind });
+        self.literals[*literals..*literals + 2].copy_from_slice(&entry.high().to_le_bytes());
+        *literals += entry.literals();
+        self.others.extend(what.map(|what| Other { literals: *literals as u32, what, bit: behind }));
         Some((behind, next))
     }
 
