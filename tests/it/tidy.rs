@@ -89,13 +89,14 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("pixels", &[]),
     ("simd", &[]),
     ("spec", &["probe"]),
-    ("codec", &["error", "limits", "metadata", "pixels", "probe", "simd", "spec"]),
+    ("deep", &["error"]),
+    ("codec", &["deep", "error", "limits", "metadata", "pixels", "probe", "simd", "spec"]),
     ("probe", &["error", "limits", "codec", "metadata"]),
-    ("stage", &["error", "limits", "pixels", "probe", "simd", "spec"]),
+    ("stage", &["deep", "error", "limits", "pixels", "probe", "simd", "spec"]),
     ("metadata", &["codec", "error", "pixels", "probe", "spec"]),
     ("facts", &["codec", "metadata", "pixels", "probe", "spec", "stage"]),
-    ("plan", &["codec", "error", "facts", "limits", "metadata", "pixels", "probe", "spec", "stage"]),
-    ("run", &["codec", "error", "facts", "limits", "metadata", "pixels", "plan", "probe", "spec", "stage"]),
+    ("plan", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "probe", "spec", "stage"]),
+    ("run", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "plan", "probe", "spec", "stage"]),
 ];
 
 /// Words that may appear in some places only: the word, where, and why.

@@ -10,6 +10,7 @@ pub(crate) mod blur;
 pub(crate) mod canvas;
 pub(crate) mod chroma;
 pub(crate) mod colour;
+mod deep;
 pub(crate) mod fit;
 pub(crate) mod flatten;
 pub(crate) mod geometry;
