@@ -95,6 +95,7 @@ impl App {
         // What carries an earlier time was made by an earlier process; see `upkeep::Repair`.
         let floor = clock.now();
         let ids: Arc<dyn IdSource> = Arc::new(FlooredIds::from(floor));
+        let past = catalog.recall(floor).await.context("cannot tell whether the catalog is the newest")?;
         let voided = catalog.void_leases(clock.now(), MAX_CRASHES).await.context("cannot recover jobs")?;
         if staged_left > 0 {
             info!(files = staged_left, "removed unfinished uploads of an earlier process");
@@ -103,7 +104,7 @@ impl App {
             info!(requeued = voided.requeued.len(), failed = voided.failed.len(), "took up jobs of an earlier process");
         }
         let (store, rows): (Arc<dyn BlobStore>, Arc<dyn Catalog>) = (Arc::new(store), catalog.clone());
-        let repair = upkeep::Repair::new(Arc::clone(&store), Arc::clone(&rows), floor);
+        let repair = upkeep::Repair::new(Arc::clone(&store), Arc::clone(&rows), floor, past);
         let compute = Compute::start(compute::Options {
             workers: config.pool.workers,
             // They are held as long as the service runs.

@@ -3,19 +3,24 @@
 //! Holds no state of uploads itself: a woken waiter reads the catalog, or the ring. An upload nobody waits for costs nothing but its events.
 
 mod ring;
+mod shared;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::domain::UploadId;
 
 use ring::Ring;
+use shared::Pieces;
 
 pub use ring::{Attempt, Event, KEPT_EVENTS, OfJob, Since, Stored, Times, Told, What};
+pub use shared::Shared;
 
 /// Most clients that follow events at one time.
 pub const MAX_LISTENERS: usize = 4096;
@@ -27,6 +32,7 @@ type Waiters = HashMap<UploadId, watch::Sender<()>>;
 pub struct Follow {
     waiters: Arc<Mutex<Waiters>>,
     ring: Arc<Ring>,
+    pieces: Arc<Pieces>,
     seats: Arc<Semaphore>,
 }
 
@@ -48,7 +54,12 @@ impl Follow {
     /// A switchboard of a process that began at `epoch`: ids of events of another are told apart by it.
     #[must_use]
     pub fn new(epoch: i64) -> Self {
-        Self { waiters: Arc::default(), ring: Arc::new(Ring::new(epoch)), seats: Arc::new(Semaphore::new(MAX_LISTENERS)) }
+        Self {
+            waiters: Arc::default(),
+            ring: Arc::new(Ring::new(epoch)),
+            pieces: Arc::default(),
+            seats: Arc::new(Semaphore::new(MAX_LISTENERS)),
+        }
     }
 
     /// Something has happened (and is committed). Never waits.
@@ -72,6 +83,18 @@ impl Follow {
         self.ring.since(place, of, most)
     }
 
+    /// What has happened from this place on to all uploads, as `make` writes it, at most so many events: the same bytes for all who ask for the same
+    /// place within `fresh` of the first, whose `now` counts.
+    pub fn shared_since(
+        &self,
+        place: u64,
+        most: usize,
+        (now, fresh): (Instant, Duration),
+        make: impl FnOnce(&[Arc<Told>]) -> Bytes,
+    ) -> Shared {
+        self.pieces.from(&self.ring, place, most, (now, fresh), make)
+    }
+
     /// The place after the event of this id; `None` if the id is not of this process, or what came after it has left the ring.
     #[must_use]
     pub fn place_after(&self, id: &str) -> Option<u64> {
@@ -88,6 +111,12 @@ impl Follow {
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.ring.news()
+    }
+
+    /// Seats that are taken.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        MAX_LISTENERS - self.seats.available_permits()
     }
 
     /// A seat for one that follows events; `None` where all [`MAX_LISTENERS`] are taken.

@@ -41,6 +41,7 @@ use crate::{
 pub async fn check(catalog: &dyn Catalog) {
     let mut suite = Suite { catalog, uploads: Vec::new(), erased: Totals::default(), now: Timestamp::from_millis(1_790_000_000_000) };
     assert_eq!(suite.totals().await, Totals::default(), "the suite wants an empty catalog");
+    suite.what_is_kept_stays_kept().await;
     suite.an_upload_reads_back().await;
     suite.what_is_over_is_found_in_order().await;
     suite.a_deleted_job_is_remembered_without_its_texts().await;

@@ -9,6 +9,7 @@ pub mod contract;
 mod history;
 mod model;
 pub mod sqlite;
+mod standing;
 mod steering;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ pub use batches::*;
 pub use bulk::*;
 pub use history::*;
 pub use model::*;
+pub use standing::*;
 pub use steering::*;
 
 /// Errors of a catalog, as far as a caller can act on them.
@@ -196,6 +198,17 @@ pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
     /// file is not there: all that pointed at `lost` points at `fresh` then, and `lost` is dead. False if `lost` was not
     /// live (any more); then nothing points at `fresh`.
     async fn replace_blob(&self, lost: BlobId, fresh: BlobId) -> Result<bool, CatalogError>;
+
+    /// What this catalog is to the files beside it. One that is found to be an older one says so at this start only; that files from before `now` are
+    /// kept stays. To be asked once at a start, before anything else is written.
+    async fn recall(&self, now: Timestamp) -> Result<Past, CatalogError>;
+
+    /// From now on files that no row names and that were made before `before` are kept ([`Past::keep_before`]).
+    async fn keep_files(&self, before: Timestamp) -> Result<(), CatalogError>;
+
+    /// This is the catalog of the files beside it: from now on it is noted how far it has come, for [`recall`](Self::recall) at later starts. Where
+    /// something was noted before, that call goes on by itself.
+    async fn vouch(&self) -> Result<(), CatalogError>;
 
     /// Whether the catalog answers and can be written.
     async fn ping(&self) -> Result<(), CatalogError>;

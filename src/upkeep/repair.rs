@@ -9,13 +9,16 @@
 //!   process makes none with a time before its `floor` ([`crate::clock::FlooredIds`]), wherever its clock goes, and the
 //!   lock on the data folder says that whoever made the others has ended. A clock that was ahead in an earlier process
 //!   only makes its leftovers wait for a later start.
+//! - All that is true of the catalog that was last in use here. An older one, restored over it, does not know files that are live in the newer one, and
+//!   their number does not tell: a thousand short lives leave thousands of strays. So the catalog notes beside itself how far it has come
+//!   ([`Catalog::recall`]); where it is found to have come less far, all files that were there are kept, for good (record 0066).
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 
 use crate::{
-    catalog::{Catalog, CatalogError},
+    catalog::{Catalog, CatalogError, Past, Standing},
     domain::{BlobId, Timestamp},
     store::{BlobStore, StoreError, is_whole},
     telemetry::error_chain,
@@ -40,8 +43,8 @@ enum RepairError {
     Store(#[from] StoreError),
 }
 
-/// Whether so many orphans among so many files speak for a catalog that is not the one of these files. What is interrupted leaves few; a catalog
-/// from an older backup knows nothing of all that came after it, and those files are the only copies.
+/// Whether so many orphans among so many files speak for a catalog that is not the one of these files, where nothing was noted that would tell. What is
+/// interrupted leaves few; a catalog from an older backup knows nothing of all that came after it, and those files are the only copies.
 fn too_many(orphans: usize, files: usize) -> bool {
     orphans > MANY_ORPHANS || (orphans > FEW_ORPHANS && orphans > files / 2)
 }
@@ -51,13 +54,14 @@ pub struct Repair {
     store: Arc<dyn BlobStore>,
     catalog: Arc<dyn Catalog>,
     floor: Timestamp,
+    past: Past,
 }
 
 impl Repair {
-    /// A repair of what was made before `floor`, the earliest time an id of this process carries.
+    /// A repair of what was made before `floor`, the earliest time an id of this process carries; `past` is what the catalog recalled at this start.
     #[must_use]
-    pub fn new(store: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, floor: Timestamp) -> Self {
-        Self { store, catalog, floor }
+    pub fn new(store: Arc<dyn BlobStore>, catalog: Arc<dyn Catalog>, floor: Timestamp, past: Past) -> Self {
+        Self { store, catalog, floor, past }
     }
 
     /// Does all steps, one after the other; one that fails does not keep the others from being done.
@@ -106,35 +110,80 @@ impl Repair {
         }
     }
 
-    /// Files of earlier processes that no live row points at; none is removed when they are too many to be leftovers.
+    /// Files of earlier processes that no live row points at, the newest first: what the last process left goes even if this one has no long life. None
+    /// is removed that an older catalog may be found not to know.
     async fn orphans(&self) -> Result<usize, RepairError> {
-        let mut orphans = Vec::new();
-        let old: Vec<BlobId> = self.store.list().await?.into_iter().filter(|blob| blob.made_at() < self.floor).collect();
-        for batch in old.chunks(BATCH as usize) {
-            let live: HashSet<BlobId> = self.catalog.live_blobs(batch).await?.into_iter().collect();
-            orphans.extend(batch.iter().filter(|blob| !live.contains(blob)));
-            tokio::time::sleep(PAUSE).await;
+        let mut old: Vec<BlobId> = self.store.list().await?.into_iter().filter(|blob| blob.made_at() < self.floor).collect();
+        old.sort_unstable_by(|a, b| b.cmp(a));
+        let kept_from = self.past.keep_before.map_or(old.len(), |before| old.partition_point(|blob| blob.made_at() >= before));
+        let (swept, kept) = old.split_at(kept_from);
+        let removed =
+            if self.past.standing == Standing::Unknown { self.few_orphans(swept).await? } else { self.all_orphans(swept).await? };
+        let mut unknown = 0;
+        for batch in kept.chunks(BATCH as usize) {
+            unknown += self.unknown(batch).await?.len();
         }
-        if too_many(orphans.len(), old.len()) {
-            error!(
-                unknown = orphans.len(),
-                files = old.len(),
-                "the catalog seems older than the files: it does not know so many of them that none is removed; \
-                 restore the newest catalog, or move the files away that are not needed"
-            );
-            return Ok(0);
-        }
-        let mut removed = 0;
-        for batch in orphans.chunks(BATCH as usize) {
-            for blob in batch {
-                match self.store.delete(*blob).await {
-                    Ok(()) => removed += 1,
-                    Err(error) => warn!(%blob, error = %error_chain(&error), "could not remove an orphaned blob"),
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
+        if unknown > 0 {
+            self.tell_older(unknown, old.len());
         }
         Ok(removed)
+    }
+
+    /// The catalog is known to be the one of these files: whatever it does not know goes.
+    async fn all_orphans(&self, of: &[BlobId]) -> Result<usize, RepairError> {
+        let mut removed = 0;
+        for batch in of.chunks(BATCH as usize) {
+            removed += self.remove(&self.unknown(batch).await?).await;
+        }
+        Ok(removed)
+    }
+
+    /// Nothing tells whether it is: none goes where they are too many to be leftovers, and those are kept for good then.
+    async fn few_orphans(&self, of: &[BlobId]) -> Result<usize, RepairError> {
+        let mut orphans = Vec::new();
+        for batch in of.chunks(BATCH as usize) {
+            orphans.extend(self.unknown(batch).await?);
+        }
+        let too_many = too_many(orphans.len(), of.len());
+        let mut removed = 0;
+        if too_many {
+            self.tell_older(orphans.len(), of.len());
+            self.catalog.keep_files(self.floor).await?;
+        } else {
+            for batch in orphans.chunks(BATCH as usize) {
+                removed += self.remove(batch).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        self.catalog.vouch().await?;
+        Ok(removed)
+    }
+
+    /// Those of these files that no live row points at. Makes a pause.
+    async fn unknown(&self, of: &[BlobId]) -> Result<Vec<BlobId>, RepairError> {
+        let live: HashSet<BlobId> = self.catalog.live_blobs(of).await?.into_iter().collect();
+        tokio::time::sleep(PAUSE).await;
+        Ok(of.iter().filter(|blob| !live.contains(blob)).copied().collect())
+    }
+
+    async fn remove(&self, orphans: &[BlobId]) -> usize {
+        let mut removed = 0;
+        for blob in orphans {
+            match self.store.delete(*blob).await {
+                Ok(()) => removed += 1,
+                Err(error) => warn!(%blob, error = %error_chain(&error), "could not remove an orphaned blob"),
+            }
+        }
+        removed
+    }
+
+    fn tell_older(&self, unknown: usize, files: usize) {
+        error!(
+            unknown,
+            files,
+            "the catalog seems older than the files: those that it does not know are kept; \
+             restore the newest catalog, or move the files away that are not needed"
+        );
     }
 
     /// Marks live blobs whose file is not there or not whole, and takes the mark from those whose file is there again;

@@ -3,11 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use pixmill::{
     app::App,
-    catalog::{Catalog, Deletion, sqlite::SqliteCatalog},
+    catalog::{Catalog, Deletion, Past, Standing, sqlite::SqliteCatalog},
     clock::{Clock, IdSource, RandomIds, SystemClock},
     config::Config,
     domain::{BlobId, Timestamp},
@@ -213,26 +214,120 @@ async fn files_without_their_catalog_are_refused_and_kept() {
     server.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_catalog_older_than_the_files_costs_none_of_them() {
+/// A store with a few live files, its catalog, and what the catalog recalls at a start; `mark`: whether what it noted is there.
+async fn at_a_start(mark: bool) -> (tempfile::TempDir, Arc<LocalStore>, Arc<SqliteCatalog>, Past) {
     let server = Server::start().await;
+    let noted = server.data().join("catalog.db-mark");
     server.make(pictures::small_jpeg(9), &["v=w:10"]).await;
+    until("the first repair has vouched for the catalog", async || noted.exists()).await;
     let data = server.stopped().await;
+    if !mark {
+        std::fs::remove_file(data.path().join("catalog.db-mark")).expect("removed");
+    }
     let store = Arc::new(LocalStore::open(data.path().join("blobs")).expect("opens"));
     let catalog = Arc::new(SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens"));
+    let past = catalog.recall(SystemClock.now()).await.expect("recalls");
+    (data, store, catalog, past)
+}
+
+async fn strays(store: &LocalStore, count: usize) {
     let before = Timestamp::from_millis(SystemClock.now().as_millis() - 1);
-    for _ in 0..17 {
-        store.put(BlobId::from_uuid(RandomIds.new_id(before)), b"came later".as_slice().into()).await.expect("stored");
+    for _ in 0..count {
+        store.put(BlobId::from_uuid(RandomIds.new_id(before)), b"stray".as_slice().into()).await.expect("stored");
     }
-    let repair = || Repair::new(store.clone(), catalog.clone(), SystemClock.now()).run();
-    repair().await;
-    assert_eq!(store.list().await.expect("lists").len(), 2 + 17, "none is removed");
-    // Few are leftovers, and go.
-    let one = file_of(data.path(), b"came later");
-    std::fs::remove_file(one).expect("removed");
-    repair().await;
-    assert_eq!(store.list().await.expect("lists").len(), 2);
+}
+
+async fn repair(store: &Arc<LocalStore>, catalog: &Arc<SqliteCatalog>, past: Past) -> usize {
+    Repair::new(store.clone(), catalog.clone(), SystemClock.now(), past).run().await;
+    store.list().await.expect("lists").len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_strays_short_lives_leave_all_of_them_go() {
+    let (_data, store, catalog, past) = at_a_start(true).await;
+    assert_eq!(past, Past { standing: Standing::Newest, keep_before: None });
+    strays(&store, 1100).await;
+    assert_eq!(repair(&store, &catalog, past).await, 2, "more than there are live files, and more than a thousand");
     catalog.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_tells_how_old_the_catalog_is_few_strays_go_and_many_stay() {
+    let (_data, store, catalog, past) = at_a_start(false).await;
+    assert_eq!(past, Past { standing: Standing::Unknown, keep_before: None });
+    strays(&store, 16).await;
+    assert_eq!(repair(&store, &catalog, past).await, 2);
+    catalog.close().await;
+
+    let (data, store, catalog, past) = at_a_start(false).await;
+    strays(&store, 17).await;
+    assert_eq!(repair(&store, &catalog, past).await, 2 + 17, "none is removed");
+    catalog.close().await;
+    // It is noted by now how far the catalog has come, and still they stay; what comes later is a stray as any other.
+    let catalog = Arc::new(SqliteCatalog::open(&data.path().join("catalog.db")).await.expect("opens"));
+    let past = catalog.recall(SystemClock.now()).await.expect("recalls");
+    assert!(past.standing == Standing::Newest && past.keep_before.is_some(), "{past:?}");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    strays(&store, 3).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(repair(&store, &catalog, past).await, 2 + 17);
+    catalog.close().await;
+}
+
+/// A copy of the catalog, put back after more has come, few or many, and used: none of what came is lost for the newer catalog, however many
+/// starts there are and whatever comes meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_catalog_costs_the_newer_one_none_of_its_files() {
+    for more in [1, 20] {
+        let server = Server::start().await;
+        let noted = server.data().join("catalog.db-mark");
+        server.make(pictures::small_jpeg(1), &["v=w:10"]).await;
+        until("the first repair has vouched for the catalog", async || noted.exists()).await;
+        let data = server.stopped().await;
+        let (path, older, newer) = (data.path().join("catalog.db"), data.path().join("older"), data.path().join("newer"));
+        std::fs::copy(&path, &older).expect("copied");
+        let server = Server::on(data, |_| ()).await;
+        let mut later = Vec::new();
+        for number in 0..more {
+            let file = pictures::small_jpeg(100 + number);
+            let upload = server.make(file.clone(), &["v=w:10"]).await;
+            later.push((text(&upload["images"][0], "id").to_owned(), file));
+        }
+        let files = server.blobs();
+        assert_eq!(files, 2 + 2 * later.len());
+        let data = server.stopped().await;
+        std::fs::rename(&path, &newer).expect("moved");
+        std::fs::copy(&older, &path).expect("put back");
+
+        let mut data = data;
+        let mut own = 0;
+        for number in 0..3 {
+            let server = Server::on(data, |_| ()).await;
+            // The older catalog comes further than the newer one was.
+            for more in 0..=later.len() as u64 {
+                server.make(pictures::small_jpeg(1000 + 100 * number + more), &["v=w:10"]).await;
+                own += 2;
+            }
+            // A stray of its own, from before the next start, goes there; its going says that the sweep is over.
+            data = server.stopped().await;
+            let store = LocalStore::open(data.path().join("blobs")).expect("opens");
+            strays(&store, 1).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let server = Server::on(data, |_| ()).await;
+            until("the stray goes", async || server.blobs() == files + own).await;
+            data = server.stopped().await;
+        }
+
+        std::fs::rename(&newer, &path).expect("the newest is put back");
+        let server = Server::on(data, |_| ()).await;
+        for (image, file) in &later {
+            assert_eq!(server.get(&format!("/i/{image}")).await.body, *file);
+            assert_eq!(server.get(&format!("/i/{image}/v.jpg")).await.status, 200);
+        }
+        // What the older one took in meanwhile is kept, too: this one knows it as little as that one knew of what came later.
+        assert_eq!(server.blobs(), files + own);
+        drop(server.stopped().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,7 +348,8 @@ async fn a_file_that_cannot_be_removed_does_not_keep_the_others() {
     let (failing, disk) = Failing::new();
     let store = Arc::new(LocalStore::open_on(data.path().join("blobs"), disk).expect("opens"));
     failing.arm(Step::Delete, 1, 1, EIO);
-    Repair::new(store, catalog.clone(), Timestamp::from_millis(0)).run().await;
+    let past = Past { standing: Standing::Newest, keep_before: None };
+    Repair::new(store, catalog.clone(), Timestamp::from_millis(0), past).run().await;
     assert_eq!(failing.disarm(), 1);
     assert_eq!(catalog.dead_blobs(None, 1000).await.expect("reads"), dead[..1], "that one alone waits for the next start");
     catalog.close().await;

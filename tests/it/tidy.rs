@@ -86,17 +86,18 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PIPELINE: &[(&str, &[&str])] = &[
     ("error", &["probe"]),
     ("limits", &[]),
+    ("watch", &["error"]),
     ("pixels", &[]),
     ("simd", &[]),
     ("spec", &["probe"]),
     ("deep", &["error"]),
-    ("codec", &["deep", "error", "limits", "metadata", "pixels", "probe", "simd", "spec"]),
+    ("codec", &["deep", "error", "limits", "metadata", "pixels", "probe", "simd", "spec", "watch"]),
     ("probe", &["error", "limits", "codec", "metadata"]),
-    ("stage", &["deep", "error", "limits", "pixels", "probe", "simd", "spec"]),
+    ("stage", &["deep", "error", "limits", "pixels", "probe", "simd", "spec", "watch"]),
     ("metadata", &["codec", "error", "pixels", "probe", "spec"]),
     ("facts", &["codec", "metadata", "pixels", "probe", "spec", "stage"]),
-    ("plan", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "probe", "spec", "stage"]),
-    ("run", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "plan", "probe", "spec", "stage"]),
+    ("plan", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "probe", "spec", "stage", "watch"]),
+    ("run", &["codec", "deep", "error", "facts", "limits", "metadata", "pixels", "plan", "probe", "spec", "stage", "watch"]),
 ];
 
 /// Words that may appear in some places only: the word, where, and why.

@@ -45,6 +45,7 @@ use crate::{
     pixels::{Layout, Pixels, Shape, SourcePlane},
     probe::{Format, Heif, Parts, Probe, Tiff},
     spec::OutputFormat,
+    watch::Watch,
 };
 
 use std::{
@@ -90,10 +91,10 @@ impl Opened<'_> {
     /// Hands the next rows of each plane to `take`; `false` at the end, where the source was found whole.
     ///
     /// # Errors
-    /// `Truncated`, `Malformed`, `Unsupported`, `LimitExceeded`, `Internal`.
-    pub(crate) fn strip(&mut self, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
+    /// `Truncated`, `Malformed`, `Unsupported`, `LimitExceeded`, `Internal`; as [`Watch::check`], where a strip takes long.
+    pub(crate) fn strip(&mut self, watch: Watch<'_>, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
         match &mut self.strips {
-            Strips::Jpeg(strips) => strips.next(take),
+            Strips::Jpeg(strips) => strips.next(watch, take),
             Strips::Png(strips) => strips.next(take),
             Strips::Avif(strips) => strips.next(take),
             Strips::Tiff(strips) => strips.next(take),
@@ -281,19 +282,20 @@ impl Output {
 /// Writes pixels, and blocks beside them; a GIF has none. JPEG drops alpha: flatten first.
 ///
 /// # Errors
-/// `LimitExceeded` where a side is longer than the format can say, `Internal`.
-pub(crate) fn encode(pixels: &Pixels, output: Output, written: &Written) -> Result<Vec<u8>, Error> {
+/// `LimitExceeded` where a side is longer than the format can say, `Internal`; as [`Watch::check`], but not within a call of WebP's or AVIF's
+/// encoder.
+pub(crate) fn encode(pixels: &Pixels, output: Output, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
     let Output { format, quality, progressive, effort, colors, dither, .. } = output;
     check_sides(pixels, format)?;
     match format {
-        OutputFormat::Jpeg => jpeg::encode(pixels, quality, progressive, written),
-        OutputFormat::Png => png::encode(pixels, colors, dither, written),
+        OutputFormat::Jpeg => jpeg::encode(pixels, quality, progressive, written, watch),
+        OutputFormat::Png => png::encode(pixels, colors, dither, written, watch),
         OutputFormat::WebP => webp::encode(pixels, output).map(|file| webp::with_blocks(file, pixels.shape(), written)),
         OutputFormat::Avif => avif::write::encode(pixels, quality, effort),
         OutputFormat::Gif => {
-            let mut writer = gif::Writer::new(pixels.shape(), output, None, pixels)?;
-            writer.add(pixels, 0)?;
-            writer.finish()
+            let mut writer = gif::Writer::new(pixels.shape(), output, None, pixels, watch)?;
+            writer.add(pixels, 0, watch)?;
+            writer.finish(watch)
         }
     }
 }

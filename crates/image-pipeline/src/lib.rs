@@ -18,6 +18,7 @@ mod run;
 mod simd;
 mod spec;
 mod stage;
+mod watch;
 
 pub use error::{Error, ErrorKind};
 pub use facts::{Camera, Facts, Swatch};

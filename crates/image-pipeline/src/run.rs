@@ -3,8 +3,8 @@
 //!
 //! Where the caller has idle threads to lend, pictures are finished on those, too; none is started here.
 //!
-//! Deadline and cancel flag are looked at between strips and between steps, so a step under way is finished first. What is held is charged
-//! before it is made. One variant's failure is its own; only a failed decode fails the run.
+//! Deadline and cancel flag are looked at between strips, between steps, and in every step of ours once a band of rows (`watch.rs`); what a
+//! codec of others does in one call is finished first. What is held is charged before it is made. One variant's failure is its own; only a failed decode fails the run.
 
 use crate::{
     codec::{self, Opened, Output, ToSrgb},
@@ -17,11 +17,12 @@ use crate::{
     probe::Orientation,
     spec::OutputFormat,
     stage::{self, resize::Feed},
+    watch::Watch,
 };
 use std::{
     borrow::Cow,
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
@@ -42,23 +43,21 @@ pub trait Spare: Sync + fmt::Debug {
 /// When to stop, and who helps.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// No step begins after this.
+    /// Work ends soon after this.
     pub deadline: Option<Instant>,
-    /// No step begins once this is set.
+    /// Work ends soon after this is set.
     pub cancel: &'a AtomicBool,
     /// Idle threads that may finish variants beside this one; `None`: this one does it all.
     pub spare: Option<&'a dyn Spare>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn watch(&self) -> Watch<'a> {
+        Watch { deadline: self.deadline, cancel: self.cancel }
+    }
+
     fn check(&self, stage: &'static str) -> Result<(), Error> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Cancelled, stage, "work was cancelled"));
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Error::new(ErrorKind::TimedOut, stage, "work took longer than is allowed"));
-        }
-        Ok(())
+        self.watch().check(stage)
     }
 }
 
@@ -214,7 +213,7 @@ impl<'a> Work<'a> {
         self.to_srgb = opened.to_srgb.take();
         // What the decoder kept is not held beside what is made of the pictures.
         drop(opened);
-        let facts = sampler.and_then(Sampler::finish).map(|small| self.facts(source, small));
+        let facts = sampler.and_then(Sampler::finish).map(|small| self.facts(source, small)).transpose()?;
         let mut made = Vec::new();
         for (index, feed) in feeds {
             let pixels = feed.finish()?;
@@ -231,29 +230,31 @@ impl<'a> Work<'a> {
     }
 
     /// From the small picture as it was stored.
-    fn facts(&self, source: &[u8], small: Pixels) -> Facts {
-        let mut small = if small.layout.channels() == 1 { stage::chroma::to_rgb(&small) } else { small };
+    fn facts(&self, source: &[u8], small: Pixels) -> Result<Facts, Error> {
+        let watch = self.context.watch();
+        let mut small = if small.layout.channels() == 1 { stage::chroma::to_rgb(&small, watch)? } else { small };
         if let Some(to_srgb) = &self.to_srgb {
-            to_srgb.apply(&mut small);
+            to_srgb.apply(&mut small, watch)?;
         }
         let probe = &self.plan.probe;
         let icc = if probe.has_icc { codec::profile(probe, source) } else { None };
-        Facts::of(probe, source, icc.as_deref(), &stage::orient::orient(small, probe.orientation))
+        Ok(Facts::of(probe, source, icc.as_deref(), &stage::orient::orient(small, probe.orientation, watch)?))
     }
 
     fn drain(&self, opened: &mut Opened<'_>, feeds: &mut [(usize, Feed)], mut sampler: Option<&mut Sampler>) -> Result<(), Error> {
+        let watch = self.context.watch();
         loop {
-            self.context.check("decode")?;
-            let more = opened.strip(&mut |plane, rows| {
+            watch.check("decode")?;
+            let more = opened.strip(watch, &mut |plane, rows| {
                 for (_, feed) in feeds.iter_mut() {
-                    feed.push(plane, rows.first_row, rows.bytes, rows.stride);
+                    feed.push(plane, rows.first_row, rows.bytes, rows.stride, watch);
                 }
                 if let Some(sampler) = &mut sampler {
                     sampler.push(plane, rows.first_row, rows.bytes, rows.stride);
                 }
             })?;
             if !more {
-                return Ok(());
+                return watch.check("decode");
             }
         }
     }
@@ -264,16 +265,17 @@ impl<'a> Work<'a> {
         if base.transform == Orientation::Upright && !base.to_rgb && !base.profile {
             return Ok(pixels);
         }
-        self.context.check("orient")?;
+        let watch = self.context.watch();
+        watch.check("orient")?;
         self.charge.hold(settle_bytes(base), "orient")?;
         if base.transform != Orientation::Upright {
-            pixels = stage::orient::orient(pixels, base.transform);
+            pixels = stage::orient::orient(pixels, base.transform, watch)?;
         }
         if base.to_rgb {
-            pixels = stage::chroma::to_rgb(&pixels);
+            pixels = stage::chroma::to_rgb(&pixels, watch)?;
         }
         if let Some(to_srgb) = self.to_srgb.as_ref().filter(|_| base.profile) {
-            to_srgb.apply(&mut pixels);
+            to_srgb.apply(&mut pixels, watch)?;
         }
         self.charge.live_bytes = self.charge.live_bytes - before + pixels.bytes.len() as u64;
         Ok(pixels)
@@ -290,7 +292,8 @@ impl<'a> Work<'a> {
             base.resized.bytes() + stage::resize::feed_bytes(from.shape(), base.region, base.resized, base.kernel, base.linear_light),
             "resize",
         )?;
-        let pixels = stage::resize::resize(from, base.region, base.resized, base.kernel, base.linear_light)?;
+        let watch = self.context.watch();
+        let pixels = stage::resize::resize(from, base.region, base.resized, base.kernel, base.linear_light, watch)?;
         self.charge.live_bytes += pixels.bytes.len() as u64;
         drop(self.take(parent));
         let settled = self.settle(base, pixels)?;
@@ -348,8 +351,8 @@ fn transform<'p>(
     for step in steps {
         context.check(step.name())?;
         charge.hold(own_bytes(&pixels) + step.held_bytes(pixels.shape(), own_bytes(&pixels) == 0), step.name())?;
-        let step = step.decided(&pixels)?;
-        pixels = Cow::Owned(apply(&step, pixels)?);
+        let step = step.decided(&pixels, context.watch())?;
+        pixels = Cow::Owned(apply(&step, pixels, context.watch())?);
     }
     Ok(pixels)
 }
@@ -411,15 +414,15 @@ fn own_bytes(pixels: &Cow<'_, Pixels>) -> u64 {
 }
 
 /// Does a step that is decided. A picture that others need stays as it is.
-fn apply(step: &Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
+fn apply(step: &Step, pixels: Cow<'_, Pixels>, watch: Watch<'_>) -> Result<Pixels, Error> {
     let too_large = || Error::new(ErrorKind::LimitExceeded, "canvas", "the picture with what is around it is too large");
     let ground = step.ground(pixels.width_px, pixels.height_px);
     // These make a new picture anyhow.
     match step {
-        Step::ToRgb => return Ok(stage::chroma::to_rgb(&pixels)),
-        Step::HalveChroma => return Ok(stage::chroma::halve(&pixels)),
-        Step::ToPlanes => return Ok(stage::chroma::to_planes(&pixels)),
-        Step::Take(taking) => return taking.take(&pixels),
+        Step::ToRgb => return stage::chroma::to_rgb(&pixels, watch),
+        Step::HalveChroma => return stage::chroma::halve(&pixels, watch),
+        Step::ToPlanes => return stage::chroma::to_planes(&pixels, watch),
+        Step::Take(taking) => return taking.take(&pixels, watch),
         Step::Cut(rect) => return Ok(stage::fit::cut(&pixels, *rect)),
         Step::Extend { ground: colour, .. } | Step::Pad { ground: colour, .. } => {
             return stage::canvas::lay(&pixels, ground, *colour).ok_or_else(too_large);
@@ -438,16 +441,16 @@ fn apply(step: &Step, pixels: Cow<'_, Pixels>) -> Result<Pixels, Error> {
     }
     let mut pixels = pixels.into_owned();
     match step {
-        Step::Turn(turn) => return Ok(stage::orient::orient(pixels, *turn)),
-        Step::Flatten(background) => return Ok(stage::flatten::flatten(pixels, *background)),
-        Step::Median(window_px) => stage::median::median(&mut pixels, *window_px),
-        Step::Levels(levels) => stage::levels::stretch(&mut pixels, *levels),
-        Step::Colour(filters) => stage::colour::colour(&mut pixels, filters),
-        Step::Blur(sigma_px) => stage::blur::blur(&mut pixels, *sigma_px),
-        Step::Sharpen(sigma_px) => stage::sharpen::sharpen(&mut pixels, *sigma_px),
-        Step::Pixelate(side_px) => stage::pixelate::pixelate(&mut pixels, *side_px),
+        Step::Turn(turn) => return stage::orient::orient(pixels, *turn, watch),
+        Step::Flatten(background) => return stage::flatten::flatten(pixels, *background, watch),
+        Step::Median(window_px) => stage::median::median(&mut pixels, *window_px, watch)?,
+        Step::Levels(levels) => stage::levels::stretch(&mut pixels, *levels, watch)?,
+        Step::Colour(filters) => stage::colour::colour(&mut pixels, filters, watch)?,
+        Step::Blur(sigma_px) => stage::blur::blur(&mut pixels, *sigma_px, watch)?,
+        Step::Sharpen(sigma_px) => stage::sharpen::sharpen(&mut pixels, *sigma_px, watch)?,
+        Step::Pixelate(side_px) => stage::pixelate::pixelate(&mut pixels, *side_px, watch)?,
         Step::Round(radius_px) => stage::round::round(&mut pixels, f64::from(*radius_px)),
-        Step::Overlay(overlay) => overlay.lay_over(&mut pixels)?,
+        Step::Overlay(overlay) => overlay.lay_over(&mut pixels, watch)?,
         Step::Fit(_) | Step::Smart { .. } | Step::Normalize => {
             return Err(Error::new(ErrorKind::Internal, step.name(), "a step was done before it was decided"));
         }

@@ -14,12 +14,15 @@ pub(crate) struct Avx2(());
 
 /// Loops that gain from wider vectors. `run` must be `#[inline(always)]`, as must be what it calls.
 pub(crate) trait Work {
+    /// What comes of them.
+    type Output;
+
     /// `avx2` where it is compiled for that.
-    fn run(self, avx2: Option<Avx2>);
+    fn run(self, avx2: Option<Avx2>) -> Self::Output;
 }
 
 /// Does `work` in the best way there is.
-pub(crate) fn run<W: Work>(work: W) {
+pub(crate) fn run<W: Work>(work: W) -> W::Output {
     match detect() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an `Avx2` is only made where the processor has the one feature this function is compiled for.
@@ -96,8 +99,8 @@ mod x86 {
     const VECTORS: usize = WORDS / 16;
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn run<W: Work>(avx2: Avx2, work: W) {
-        work.run(Some(avx2));
+    pub(super) fn run<W: Work>(avx2: Avx2, work: W) -> W::Output {
+        work.run(Some(avx2))
     }
 
     /// As `weigh_plainly`; the sums stay in registers.

@@ -128,7 +128,15 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// Broken input; a lenient decoder ends instead, and tells why in [`Self::fault`]. A buffer for less than a row.
     pub fn read_rows(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        self.picture.read_rows(self.input, out)
+        self.read_rows_while(out, &|| true)
+    }
+
+    /// The same as long as `keep_going` says so, as [`Self::read_strip_while`].
+    ///
+    /// # Errors
+    /// As [`Self::read_rows`], and [`ErrorKind::Interrupted`], also of a lenient decoder.
+    pub fn read_rows_while(&mut self, out: &mut [u8], keep_going: &dyn Fn() -> bool) -> Result<usize, Error> {
+        self.picture.read_rows(self.input, out, keep_going)
     }
 
     /// Width and height of each component's plane at the scale chosen, in samples, in the header's order; of all parts together. A
@@ -146,7 +154,17 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// Broken input; a lenient decoder ends instead, and tells why in [`Self::fault`].
     pub fn read_strip(&mut self) -> Result<Option<Strip<'_>>, Error> {
-        Ok(self.picture.make_strip(self.input)?.then(|| self.picture.strip()))
+        self.read_strip_while(&|| true)
+    }
+
+    /// The same as long as `keep_going` says so. It is asked once a row of blocks, where scans are read whose blocks must wait: in the first call
+    /// for a file of several scans, which takes most of the time. All other calls are short, and it is not asked. What it says changes no
+    /// sample; a decoder that was interrupted gives nothing more.
+    ///
+    /// # Errors
+    /// As [`Self::read_strip`], and [`ErrorKind::Interrupted`], also of a lenient decoder.
+    pub fn read_strip_while(&mut self, keep_going: &dyn Fn() -> bool) -> Result<Option<Strip<'_>>, Error> {
+        Ok(self.picture.make_strip(self.input, keep_going)?.then(|| self.picture.strip()))
     }
 
     /// All rows that are left; `out` needs [`Self::output_bytes`]. Rows that could not be read are left as they were.

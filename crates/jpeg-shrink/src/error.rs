@@ -18,6 +18,8 @@ pub enum ErrorKind {
     LimitExceeded,
     /// The caller's buffer does not hold one row.
     BufferTooSmall,
+    /// The caller said not to go on.
+    Interrupted,
 }
 
 /// Why a picture was not decoded, with the place in the input.
@@ -47,6 +49,10 @@ impl Error {
 
     pub(crate) fn limit(position: usize, text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::LimitExceeded, position, text)
+    }
+
+    pub(crate) fn interrupted(position: usize) -> Self {
+        Self::new(ErrorKind::Interrupted, position, "decoding was interrupted")
     }
 
     /// Whose fault it is.

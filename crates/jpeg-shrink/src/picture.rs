@@ -206,18 +206,18 @@ impl Picture {
     }
 
     /// The next rows, as many as `out` holds whole; fewer where the input is not complete.
-    pub(crate) fn read_rows(&mut self, input: Input<'_>, out: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read_rows(&mut self, input: Input<'_>, out: &mut [u8], keep_going: &dyn Fn() -> bool) -> Result<usize, Error> {
         let row_bytes = self.row_bytes();
         if out.len() < row_bytes {
             let text = format!("buffer has {} bytes, a row needs {row_bytes}", out.len());
             return Err(Error::new(ErrorKind::BufferTooSmall, 0, text));
         }
-        if let (Some(fault), false) = (&self.fault, self.options.lenient) {
+        if let Some(fault) = self.fault.as_ref().filter(|fault| self.ends_with(fault)) {
             return Err(fault.clone());
         }
         let mut rows = 0;
         for line in out.chunks_exact_mut(row_bytes) {
-            match self.make_row(input) {
+            match self.make_row(input, keep_going) {
                 Ok(true) => {}
                 Ok(false) | Err(Pause::Starved) => break,
                 Err(Pause::Fault(fault)) => return Err(fault),
@@ -230,8 +230,8 @@ impl Picture {
     }
 
     /// Decodes the next strip, for [`Self::strip`]; `false` where there is none, or none yet.
-    pub(crate) fn make_strip(&mut self, input: Input<'_>) -> Result<bool, Error> {
-        if let (Some(fault), false) = (&self.fault, self.options.lenient) {
+    pub(crate) fn make_strip(&mut self, input: Input<'_>, keep_going: &dyn Fn() -> bool) -> Result<bool, Error> {
+        if let Some(fault) = self.fault.as_ref().filter(|fault| self.ends_with(fault)) {
             return Err(fault.clone());
         }
         if self.is_done() {
@@ -240,7 +240,7 @@ impl Picture {
         if let (true, Some(own)) = (self.is_unread(), self.own_entry.take()) {
             self.enter(own);
         }
-        match self.fill_next(input) {
+        match self.fill_next(input, keep_going) {
             Ok(()) => {}
             Err(Pause::Starved) => return Ok(false),
             Err(Pause::Fault(fault)) => return Err(fault),
@@ -254,16 +254,21 @@ impl Picture {
         Strip::new(&self.planes, (self.first_strip + self.turns).saturating_sub(1))
     }
 
+    /// Whether nothing comes behind this fault.
+    fn ends_with(&self, fault: &Error) -> bool {
+        !self.options.lenient || fault.kind() == ErrorKind::Interrupted
+    }
+
     /// Decodes the strip that comes next, if there is one, and counts it. A fault makes a lenient picture end before it.
-    fn fill_next(&mut self, input: Input<'_>) -> Result<(), Pause> {
+    fn fill_next(&mut self, input: Input<'_>, keep_going: &dyn Fn() -> bool) -> Result<(), Pause> {
         let filling = self.first_strip + self.turns;
         if filling < self.strips {
-            match self.fill_strip(input, filling) {
+            match self.fill_strip(input, filling, keep_going) {
                 Ok(()) => {}
                 Err(Pause::Starved) => return Err(Pause::Starved),
                 Err(Pause::Fault(fault)) => {
                     self.fault = Some(fault.clone());
-                    if !self.options.lenient {
+                    if self.ends_with(&fault) {
                         return Err(fault.into());
                     }
                     self.strips = filling;
@@ -279,7 +284,7 @@ impl Picture {
     }
 
     /// Sees to it that the strip of `next_row` is shown; `false` at the end.
-    fn make_row(&mut self, input: Input<'_>) -> Result<bool, Pause> {
+    fn make_row(&mut self, input: Input<'_>, keep_going: &dyn Fn() -> bool) -> Result<bool, Pause> {
         let strip = self.next_row / self.geometry.strip_rows();
         if self.next_row >= self.rows.end {
             return Ok(false);
@@ -291,7 +296,7 @@ impl Picture {
                 }
                 self.turned = true;
             }
-            self.fill_next(input)?;
+            self.fill_next(input, keep_going)?;
         }
         Ok(strip < self.strips)
     }
@@ -317,15 +322,15 @@ impl Picture {
         }
     }
 
-    fn fill_strip(&mut self, input: Input<'_>, strip: usize) -> Result<(), Pause> {
+    fn fill_strip(&mut self, input: Input<'_>, strip: usize, keep_going: &dyn Fn() -> bool) -> Result<(), Pause> {
         if let Mode::Waiting { collected: false } = self.mode {
             if !input.complete {
                 return Err(Pause::Starved);
             }
             self.mode = Mode::Waiting { collected: true };
-            if let Err(fault) = self.collect(input.bytes) {
+            if let Err(fault) = self.collect(input.bytes, keep_going) {
                 // A progressive picture can be shown with the scans that were whole.
-                if !self.options.lenient || self.planes.iter().any(|plane| plane.coefficients.is_empty()) {
+                if self.ends_with(&fault) || self.planes.iter().any(|plane| plane.coefficients.is_empty()) {
                     return Err(fault.into());
                 }
                 self.fault = Some(fault);
@@ -343,7 +348,7 @@ impl Picture {
     }
 
     /// Reads all scans that matter into the planes' coefficients.
-    fn collect(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn collect(&mut self, bytes: &[u8], keep_going: &dyn Fn() -> bool) -> Result<(), Error> {
         let (scans, listing_fault) = self.list_scans(bytes)?;
         let wanted = self.wanted(&scans);
         let mut memory: usize = planes_bytes(&self.planes);
@@ -380,8 +385,9 @@ impl Picture {
                 work = check_work(visited + (end - scan.data_at), work, &self.options.limits)?;
                 // The last code of data that are cut may be half a code, which is none at all.
                 let cut = *end == bytes.len() && listing_fault.as_ref().is_some_and(|fault| fault.kind() == ErrorKind::Truncated);
-                let read = self.read_scan(bytes, &scan, &walk.tables, end - scan.data_at);
-                read.map_err(|fault| if cut { Error::truncated(bytes.len()) } else { fault })?;
+                let read = self.read_scan(bytes, &scan, &walk.tables, end - scan.data_at, keep_going);
+                let is_wished = |fault: &Error| fault.kind() == ErrorKind::Interrupted;
+                read.map_err(|fault| if cut && !is_wished(&fault) { Error::truncated(bytes.len()) } else { fault })?;
             }
             walk.resume(*end);
         }
@@ -460,7 +466,14 @@ impl Picture {
             .collect()
     }
 
-    fn read_scan(&mut self, bytes: &[u8], scan: &Scan, tables: &Tables, data_bytes: usize) -> Result<(), Error> {
+    fn read_scan(
+        &mut self,
+        bytes: &[u8],
+        scan: &Scan,
+        tables: &Tables,
+        data_bytes: usize,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         let coding = self.header.coding;
         let small = scan.components.iter().any(|part| self.planes[part.index].side < 8);
         let skipping = (coding == Coding::Sequential && small).then_some(data_bytes);
@@ -471,10 +484,10 @@ impl Picture {
             let plane = &mut self.planes[part.index];
             let dc = ready.dc[part.dc_table].as_ref();
             let ac = ready.ac[part.ac_table].as_ref();
-            read_alone((&mut source, input), scan, coding, dc, ac, plane)
+            read_alone((&mut source, input, keep_going), scan, coding, dc, ac, plane)
         } else {
             let members = members(scan, &self.planes);
-            read_together((&mut source, input), scan, coding, &ready, &members, &mut self.planes, &self.geometry)
+            read_together((&mut source, input, keep_going), scan, coding, &ready, &members, &mut self.planes, &self.geometry)
         };
         match read {
             Ok(()) => source.finish(input),

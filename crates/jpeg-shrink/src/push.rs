@@ -141,7 +141,7 @@ impl PushDecoder {
     pub fn read_rows(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let input = Input { bytes: &self.held, base: self.base, complete: self.complete };
         let Some(picture) = &mut self.picture else { return Ok(0) };
-        let rows = picture.read_rows(input, out)?;
+        let rows = picture.read_rows(input, out, &|| true)?;
         self.let_go();
         Ok(rows)
     }
@@ -161,7 +161,7 @@ impl PushDecoder {
     pub fn read_strip(&mut self) -> Result<Option<Strip<'_>>, Error> {
         let input = Input { bytes: &self.held, base: self.base, complete: self.complete };
         let Some(picture) = &mut self.picture else { return Ok(None) };
-        let made = picture.make_strip(input)?;
+        let made = picture.make_strip(input, &|| true)?;
         self.let_go();
         Ok(self.picture.as_ref().filter(|_| made).map(Picture::strip))
     }

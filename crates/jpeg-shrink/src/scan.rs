@@ -95,22 +95,32 @@ pub(crate) fn broken(source: &Source, input: Input<'_>) -> Error {
     source.finish(input).err().unwrap_or_else(|| Error::malformed(source.position(input), "entropy-coded data are broken"))
 }
 
+/// Where a scan is read from, and whether to go on.
+pub(crate) type From<'s> = (&'s mut Source, Input<'s>, &'s dyn Fn() -> bool);
+
+/// What it means that the caller does not want more.
+#[cold]
+fn given_up(source: &Source, input: Input<'_>) -> Pause {
+    Error::interrupted(source.position(input)).into()
+}
+
 /// Reads a scan of one component into its coefficients.
 pub(crate) fn read_alone(
-    (source, input): (&mut Source, Input<'_>),
+    (source, input, keep_going): From<'_>,
     scan: &Scan,
     coding: Coding,
     dc: Option<&Huffman>,
     ac: Option<&AcTables>,
     plane: &mut Plane,
 ) -> Result<(), Pause> {
-    simd::run(Alone { source, input, scan, coding, dc, ac, plane })
+    simd::run(Alone { source, input, keep_going, scan, coding, dc, ac, plane })
 }
 
 /// What [`read_alone`] does.
 struct Alone<'s> {
     source: &'s mut Source,
     input: Input<'s>,
+    keep_going: &'s dyn Fn() -> bool,
     scan: &'s Scan,
     coding: Coding,
     dc: Option<&'s Huffman>,
@@ -123,7 +133,7 @@ impl simd::Work for Alone<'_> {
 
     #[inline(always)]
     fn run(self, avx2: Option<Avx2>) -> Result<(), Pause> {
-        let Self { source, input, scan, coding, dc, ac, plane } = self;
+        let Self { source, input, keep_going, scan, coding, dc, ac, plane } = self;
         let count = plane.side * plane.side;
         let (wide, high, blocks_wide) = (plane.own_wide, plane.own_high, plane.blocks_wide);
         let low = u32::from(scan.low);
@@ -141,6 +151,9 @@ impl simd::Work for Alone<'_> {
         });
         let restarts = source.restart_interval() != 0;
         for row in 0..high {
+            if !keep_going() {
+                return Err(given_up(source, input));
+            }
             let start = row * blocks_wide;
             let mut across = 0;
             while across < wide {
@@ -201,7 +214,7 @@ impl simd::Work for Alone<'_> {
 
 /// Reads an interleaved scan into its components' coefficients: sequential blocks, or DC alone.
 pub(crate) fn read_together(
-    (source, input): (&mut Source, Input<'_>),
+    (source, input, keep_going): From<'_>,
     scan: &Scan,
     coding: Coding,
     ready: &Ready,
@@ -210,11 +223,14 @@ pub(crate) fn read_together(
     geometry: &Geometry,
 ) -> Result<(), Pause> {
     if coding == Coding::Progressive {
-        return simd::run(Means { source, input, scan, ready, members, planes, geometry });
+        return simd::run(Means { source, input, keep_going, scan, ready, members, planes, geometry });
     }
     let mut before = [0i16; 4];
     let mut scratch: Scratch = [0; 256];
     for row in 0..geometry.mcus_high {
+        if !keep_going() {
+            return Err(given_up(source, input));
+        }
         for column in 0..geometry.mcus_wide {
             if source.before_mcu(input)? {
                 before = [0; 4];
@@ -250,6 +266,7 @@ pub(crate) fn read_together(
 struct Means<'s> {
     source: &'s mut Source,
     input: Input<'s>,
+    keep_going: &'s dyn Fn() -> bool,
     scan: &'s Scan,
     ready: &'s Ready,
     members: &'s [Member],
@@ -262,10 +279,13 @@ impl simd::Work for Means<'_> {
 
     #[inline(always)]
     fn run(self, _avx2: Option<Avx2>) -> Result<(), Pause> {
-        let Self { source, input, scan, ready, members, planes, geometry } = self;
+        let Self { source, input, keep_going, scan, ready, members, planes, geometry } = self;
         let low = u32::from(scan.low);
         let mut before = [0i16; 4];
         for row in 0..geometry.mcus_high {
+            if !keep_going() {
+                return Err(given_up(source, input));
+            }
             for column in 0..geometry.mcus_wide {
                 if source.before_mcu(input)? {
                     before = [0; 4];

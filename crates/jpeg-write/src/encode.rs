@@ -1,7 +1,7 @@
 //! The way of a picture: checks, head, scans, end; and what memory it takes.
 //!
-//! Knows the stages and nothing of their insides. Invariant: once checks have passed nothing fails, and a refused picture leaves the
-//! output as it was.
+//! Knows the stages and nothing of their insides. Invariant: once checks have passed nothing fails but by the caller's wish, and a picture
+//! that is refused or given up leaves the output as it was.
 
 use crate::{
     error::Error,
@@ -29,21 +29,31 @@ const FIXED_BYTES: u64 = 64 << 10;
 /// # Errors
 /// [`Error`] says what is wrong with the picture or the options; `out` is then as it was.
 pub fn encode(picture: &Picture<'_>, options: &Options<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode_while(picture, options, out, &|| true)
+}
+
+/// The same as long as `keep_going` says so: it is asked once a row of MCUs, and as often in what follows: every few milliseconds of a
+/// large picture. What it says does not change the bytes.
+///
+/// # Errors
+/// As [`encode`], and [`Error::Interrupted`]; `out` is then as it was.
+pub fn encode_while(picture: &Picture<'_>, options: &Options<'_>, out: &mut Vec<u8>, keep_going: &dyn Fn() -> bool) -> Result<(), Error> {
     options.check()?;
     let sampling = picture.check(options.sampling)?;
     let (width_px, height_px) = picture.sides_px();
     let frame = Frame::new(width_px, height_px, sampling);
     let quantisers = Quantiser::pair(options.quality);
+    let before = out.len();
     marker::head(out, &frame, &quantisers, options);
-    let mut sink = Sink::new(room(&frame), out);
-    let walk = Walk { picture, frame: &frame, quantisers: &quantisers };
-    if options.progressive {
-        progressive::write(&walk, &mut sink);
-    } else {
-        baseline(&walk, &mut sink);
+    let mut sink = Sink::new(room(&frame), out, keep_going);
+    let walk = Walk { picture, frame: &frame, quantisers: &quantisers, keep_going };
+    let done = if options.progressive { progressive::write(&walk, &mut sink) } else { baseline(&walk, &mut sink) };
+    drop(sink);
+    match done {
+        Ok(()) => marker::end(out),
+        Err(_) => out.truncate(before),
     }
-    marker::end(out);
-    Ok(())
+    done
 }
 
 /// Upper bound of the memory [`encode`] holds beside picture and output, in bytes: two and a quarter a pixel for 4:2:0, two more for each
@@ -65,9 +75,9 @@ fn room(frame: &Frame) -> usize {
 }
 
 /// One scan of everything (T.81, F.1).
-fn baseline(walk: &Walk<'_>, sink: &mut Sink<'_>) {
+fn baseline(walk: &Walk<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
     let frame = walk.frame;
-    walk.run(&mut Baseline { before: [0; 3], sink });
+    walk.run(&mut Baseline { before: [0; 3], sink })?;
     let codes = sink.codes([DC[0], AC[0], DC[1], AC[1]]);
     let numbers = [marker::DC_TABLE, marker::AC_TABLE, marker::DC_TABLE | 1, marker::AC_TABLE | 1];
     let tables = if frame.sampling.is_some() { 4 } else { 2 };
@@ -77,9 +87,9 @@ fn baseline(walk: &Walk<'_>, sink: &mut Sink<'_>) {
     let components: Vec<_> = frame.components().iter().map(|component| component.class).enumerate().collect();
     marker::scan(sink.out, &components, [0, 63], 0);
     if sink.wants_again() {
-        walk.run(&mut Baseline { before: [0; 3], sink });
+        walk.run(&mut Baseline { before: [0; 3], sink })?;
     }
-    sink.finish();
+    sink.finish()
 }
 
 struct Baseline<'a, 'o> {

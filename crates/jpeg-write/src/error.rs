@@ -1,6 +1,6 @@
 //! What a picture or its options can be refused for.
 //!
-//! All of it is the caller's: once the picture is accepted, nothing fails. Texts are for people, with what was found and what is allowed.
+//! All of it is the caller's: once the picture is accepted, nothing fails but by his own wish. Texts are for people, with what was found and what is allowed.
 
 use std::fmt;
 
@@ -47,6 +47,8 @@ pub enum Error {
         /// Its bytes.
         bytes: usize,
     },
+    /// The caller said not to go on.
+    Interrupted,
 }
 
 impl fmt::Display for Error {
@@ -73,6 +75,7 @@ impl fmt::Display for Error {
                     crate::picture::MAX_SEGMENT_BYTES
                 )
             }
+            Self::Interrupted => f.write_str("writing was interrupted"),
         }
     }
 }

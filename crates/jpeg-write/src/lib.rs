@@ -18,7 +18,7 @@
 //!   approximation of luma, runs of empty blocks, and codes of its own for each scan.
 //!
 //! What comes out is JFIF: APP0, the caller's segments, tables, frame, scans. 8 bits a sample, one or three components, 4:4:4 or 4:2:0.
-//! Nothing fails once the arguments are accepted ([`Error`]), and the same arguments give the same bytes on every processor.
+//! Nothing fails once the arguments are accepted ([`Error`]) unless the caller says so ([`encode_while`]), and the same arguments give the same bytes on every processor.
 //!
 //! # Example
 //!
@@ -55,7 +55,7 @@ mod token;
 mod transform;
 mod walk;
 
-pub use encode::{encode, working_bytes};
+pub use encode::{encode, encode_while, working_bytes};
 pub use error::Error;
 pub use picture::{MAX_SEGMENT_BYTES, Options, Picture, Plane, Sampling, Segment};
 pub use strip::part_rows;

@@ -4,6 +4,7 @@
 //! scans say what a baseline scan would: pixels are the same.
 
 use crate::{
+    error::Error,
     frame::Frame,
     marker,
     simd::{self, Avx2, Work},
@@ -14,6 +15,9 @@ use crate::{
 
 /// Longest run of blocks without further values: what 11 bits after its symbol can say, fewer than T.81's 14, so that tokens stay short.
 const MAX_RUN: u32 = (2 << crate::token::MAX_EXTRA_BITS) - 1;
+
+/// Blocks of a scan between two looks at whether to go on: a millisecond at most.
+const BLOCKS_A_LOOK: usize = 8192;
 
 /// Coefficients of a component's blocks, lowest frequencies first, block rows from the top.
 type Blocks = Vec<[i16; 64]>;
@@ -47,31 +51,32 @@ pub(crate) fn working_bytes(frame: &Frame) -> usize {
 }
 
 /// Writes all scans.
-pub(crate) fn write(walk: &Walk<'_>, sink: &mut Sink<'_>) {
+pub(crate) fn write(walk: &Walk<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
     let frame = walk.frame;
     let mut kept = Kept { blocks: [const { Vec::new() }; 3], wide: [0; 3] };
     for (index, component) in frame.components().iter().enumerate() {
         kept.wide[index] = component.blocks_wide;
         kept.blocks[index] = vec![[0; 64]; component.blocks_wide * component.blocks_high];
     }
-    walk.run(&mut kept);
+    walk.run(&mut kept)?;
     let blocks = &kept.blocks;
     for scan in if frame.sampling.is_some() { COLOUR } else { GREY } {
         match scan.component {
-            None => interleaved(frame, blocks, sink),
+            None => interleaved(frame, blocks, sink)?,
             Some(component) => {
                 let class = frame.components()[component].class;
-                simd::run(Band { blocks: &blocks[component], scan, class, sink });
+                simd::run(Band { blocks: &blocks[component], scan, class, sink })?;
                 let [code] = sink.codes([AC[class]]);
                 marker::table(sink.out, marker::AC_TABLE | class as u8, &code);
                 marker::scan(sink.out, &[(component, class)], scan.band, scan.high << 4 | scan.low);
                 if sink.wants_again() {
-                    simd::run(Band { blocks: &blocks[component], scan, class, sink });
+                    simd::run(Band { blocks: &blocks[component], scan, class, sink })?;
                 }
             }
         }
-        sink.finish();
+        sink.finish()?;
     }
+    Ok(())
 }
 
 struct Kept {
@@ -90,21 +95,25 @@ impl Take for Kept {
 }
 
 /// A scan of all components' DC, as baseline has it.
-fn interleaved(frame: &Frame, blocks: &[Blocks; 3], sink: &mut Sink<'_>) {
-    means(frame, blocks, sink);
+fn interleaved(frame: &Frame, blocks: &[Blocks; 3], sink: &mut Sink<'_>) -> Result<(), Error> {
+    means(frame, blocks, sink)?;
     for (number, code) in sink.codes(DC).iter().enumerate().take(1 + usize::from(frame.sampling.is_some())) {
         marker::table(sink.out, marker::DC_TABLE | number as u8, code);
     }
     let components: Vec<_> = frame.components().iter().map(|component| component.class).enumerate().collect();
     marker::scan(sink.out, &components, MEANS.band, 0);
     if sink.wants_again() {
-        means(frame, blocks, sink);
+        means(frame, blocks, sink)?;
     }
+    Ok(())
 }
 
-fn means(frame: &Frame, blocks: &[Blocks; 3], sink: &mut Sink<'_>) {
+fn means(frame: &Frame, blocks: &[Blocks; 3], sink: &mut Sink<'_>) -> Result<(), Error> {
     let mut before = [0; 3];
     for (mcu_row, mcu_column) in (0..frame.mcus_high).flat_map(|row| (0..frame.mcus_wide).map(move |column| (row, column))) {
+        if mcu_column == 0 {
+            sink.check()?;
+        }
         for (index, component) in frame.components().iter().enumerate() {
             let factor = component.factor;
             for (y, x) in (0..factor).flat_map(|y| (0..factor).map(move |x| (y, x))) {
@@ -118,6 +127,7 @@ fn means(frame: &Frame, blocks: &[Blocks; 3], sink: &mut Sink<'_>) {
             }
         }
     }
+    Ok(())
 }
 
 /// A scan of one component's band.
@@ -129,26 +139,30 @@ struct Band<'a, 'o> {
 }
 
 impl Work for Band<'_, '_> {
-    type Output = ();
+    type Output = Result<(), Error>;
 
     #[inline(always)]
-    fn run(self, avx2: Option<Avx2>) {
+    fn run(self, avx2: Option<Avx2>) -> Result<(), Error> {
         let [first, last] = self.scan.band;
         let band = (u64::MAX >> (63 - last)) & (u64::MAX << first);
         let low = u32::from(self.scan.low);
         let mut run = Run { blocks: 0, corrections: Corrections::NONE, ac: AC[self.class], sink: self.sink };
-        for values in self.blocks {
-            let there = at_least(avx2, values, 1 << low) & band;
-            if there == 0 {
-                run.lengthen();
-            } else if self.scan.high == 0 {
-                first_bits(&mut run, values, there, self.scan);
-            } else {
-                let known = at_least(avx2, values, 2 << low) & band;
-                further_bits(&mut run, values, there, known, self.scan);
+        for some in self.blocks.chunks(BLOCKS_A_LOOK) {
+            run.sink.check()?;
+            for values in some {
+                let there = at_least(avx2, values, 1 << low) & band;
+                if there == 0 {
+                    run.lengthen();
+                } else if self.scan.high == 0 {
+                    first_bits(&mut run, values, there, self.scan);
+                } else {
+                    let known = at_least(avx2, values, 2 << low) & band;
+                    further_bits(&mut run, values, there, known, self.scan);
+                }
             }
         }
         run.end();
+        Ok(())
     }
 }
 

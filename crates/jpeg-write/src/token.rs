@@ -4,7 +4,7 @@
 //! whoever made it, and written as it comes: memory is bounded for any picture, and only those that want much more than
 //! photos do are transformed twice.
 
-use crate::{bits::Writer, huffman::Code};
+use crate::{bits::Writer, error::Error, huffman::Code};
 
 /// Which table a symbol is of, and its place in a [`Table`].
 pub(crate) const DC: [u32; 2] = [0, 1 << 8];
@@ -69,14 +69,16 @@ pub(crate) struct Sink<'o> {
     spilled: bool,
     writer: Option<(Writer, Box<Table>)>,
     pub(crate) out: &'o mut Vec<u8>,
+    keep_going: &'o dyn Fn() -> bool,
 }
 
 impl<'o> Sink<'o> {
     /// Keeps up to `pieces` pieces, one at least.
-    pub(crate) fn new(pieces: usize, out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn new(pieces: usize, out: &'o mut Vec<u8>, keep_going: &'o dyn Fn() -> bool) -> Self {
         let room = pieces.max(1) - 1;
         let piece = vec![0; PIECE_TOKENS];
-        Self { piece, filled: 0, full: Vec::with_capacity(room), room, counts: Box::new([0; 1024]), spilled: false, writer: None, out }
+        let counts = Box::new([0; 1024]);
+        Self { piece, filled: 0, full: Vec::with_capacity(room), room, counts, spilled: false, writer: None, out, keep_going }
     }
 
     /// Room for a block's tokens; [`Self::fill`] says how many there were.
@@ -156,10 +158,18 @@ impl<'o> Sink<'o> {
         self.spilled
     }
 
+    /// Whether the caller gave the picture up.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if (self.keep_going)() { Ok(()) } else { Err(Error::Interrupted) }
+    }
+
     /// Ends the scan; what follows is another's.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
         if let Some((writer, table)) = &mut self.writer {
             for piece in self.full.drain(..) {
+                if !(self.keep_going)() {
+                    return Err(Error::Interrupted);
+                }
                 writer.write(&piece, table, self.out);
             }
         }
@@ -169,6 +179,7 @@ impl<'o> Sink<'o> {
         }
         self.counts.fill(0);
         self.spilled = false;
+        Ok(())
     }
 }
 

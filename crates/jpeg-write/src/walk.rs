@@ -5,6 +5,7 @@
 //! the same blocks each time.
 
 use crate::{
+    error::Error,
     frame::Frame,
     picture::{Picture, Plane, Sampling},
     quantise::Quantiser,
@@ -27,15 +28,19 @@ pub(crate) struct Walk<'a> {
     pub(crate) picture: &'a Picture<'a>,
     pub(crate) frame: &'a Frame,
     pub(crate) quantisers: &'a [Quantiser; 2],
+    pub(crate) keep_going: &'a dyn Fn() -> bool,
 }
 
 impl Walk<'_> {
-    /// Gives all blocks to `taker`.
-    pub(crate) fn run<T: Take>(&self, taker: &mut T) {
+    /// Gives all blocks to `taker`, as long as that is wanted.
+    pub(crate) fn run<T: Take>(&self, taker: &mut T) -> Result<(), Error> {
         let rows = self.frame.mcu_rows_px();
         let shrink = if self.frame.sampling == Some(Sampling::Half) { 2 } else { 1 };
         let mut strip = Strip::new(self.picture, self.frame);
         for mcu_row in 0..self.frame.mcus_high {
+            if !(self.keep_going)() {
+                return Err(Error::Interrupted);
+            }
             let planes = match *self.picture {
                 Picture::Grey(luma) => luma.rows(mcu_row * rows, rows).map(|luma| [luma; 3]),
                 Picture::YCbCr { luma, blue, red } => {
@@ -48,9 +53,10 @@ impl Walk<'_> {
                 }
                 Picture::Rgb { .. } | Picture::Rgba { .. } => Some(strip.converted(mcu_row * rows)),
             };
-            let Some(planes) = planes else { return };
+            let Some(planes) = planes else { return Ok(()) };
             simd::run(Row { frame: self.frame, quantisers: self.quantisers, planes: &planes, mcu_row, taker });
         }
+        Ok(())
     }
 }
 

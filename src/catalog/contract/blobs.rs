@@ -2,7 +2,10 @@
 //!
 //! Knows no back end, as all of the contract.
 
-use super::*;
+use super::{
+    super::{Past, Standing},
+    *,
+};
 
 impl Suite<'_> {
     /// All live blobs, walked in parts.
@@ -15,6 +18,19 @@ impl Suite<'_> {
             }
             all.extend(part);
         }
+    }
+
+    pub(super) async fn what_is_kept_stays_kept(&mut self) {
+        let at = Timestamp::from_millis;
+        let recall = async |now| self.catalog.recall(at(now)).await.expect("recall works");
+        assert_eq!(recall(10).await, Past { standing: Standing::Unknown, keep_before: None }, "nothing was noted yet");
+        assert_eq!(recall(11).await, Past { standing: Standing::Unknown, keep_before: None }, "asking notes nothing");
+        self.catalog.vouch().await.expect("vouch works");
+        assert_eq!(recall(12).await, Past { standing: Standing::Newest, keep_before: None });
+        for before in [5, 7, 6] {
+            self.catalog.keep_files(at(before)).await.expect("keep_files works");
+        }
+        assert_eq!(recall(13).await, Past { standing: Standing::Newest, keep_before: Some(at(7)) }, "the latest counts");
     }
 
     pub(super) async fn missing_blobs_are_marked_once(&mut self) {

@@ -108,3 +108,9 @@ pub(super) async fn replace_blob(session: &mut Session, lost: BlobId, fresh: Blo
     }
     Ok(true)
 }
+
+/// See [`super::super::Catalog::keep_files`].
+pub(super) async fn keep_files(session: &mut Session, before_ms: i64) -> Result<(), CatalogError> {
+    sqlx::query("INSERT OR IGNORE INTO kept_files (before) VALUES (?)").bind(before_ms).execute(&mut session.conn).await?;
+    Ok(())
+}

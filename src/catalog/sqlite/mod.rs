@@ -13,6 +13,7 @@ mod copy;
 mod erase;
 mod history;
 mod lists;
+mod mark;
 mod steer;
 mod totals;
 mod views;
@@ -36,8 +37,8 @@ use sqlx::{
 
 use super::{
     Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, Deletion, ImageView, JobAdded, JobDone, JobFinished, JobView, Lease,
-    Listed, LiveBlob, NewJob, NewUpload, Page, PastJob, Release, Retried, Subject, TaskDone, TaskFinished, Totals, UploadView, VariantView,
-    Voided, Waiting,
+    Listed, LiveBlob, NewJob, NewUpload, Page, Past, PastJob, Release, Retried, Standing, Subject, TaskDone, TaskFinished, Totals,
+    UploadView, VariantView, Voided, Waiting,
 };
 use crate::domain::{BlobId, ImageId, JobId, JobState, Timestamp, UploadId, VariantName};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -60,6 +61,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "frames", include_str!("../migrations/sqlite/0004_frames.sql")),
     (5, "batches", include_str!("../migrations/sqlite/0005_batches.sql")),
     (6, "history", include_str!("../migrations/sqlite/0006_history.sql")),
+    (7, "kept_files", include_str!("../migrations/sqlite/0007_kept_files.sql")),
 ];
 
 /// Why a catalog cannot be opened.
@@ -81,6 +83,8 @@ pub struct SqliteCatalog {
     writer: Writer,
     readers: SqlitePool,
     listers: Semaphore,
+    /// Where it is noted how far it has come.
+    mark: PathBuf,
 }
 
 impl SqliteCatalog {
@@ -118,7 +122,7 @@ impl SqliteCatalog {
         migrate(path, &mut conn).await?;
         let reading = options.read_only(true).pragma("cache_size", "-1024");
         let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_lazy_with(reading);
-        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
+        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS), mark: mark::path_of(path) })
     }
 
     /// A catalog that may be in use by another process, for reading: what writes fails. Neither makes nor changes it.
@@ -135,7 +139,7 @@ impl SqliteCatalog {
         let mut conn = options.connect().await.map_err(|e| of_opening(path, e))?;
         refuse_newer(path, &mut conn).await?;
         let readers = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
-        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS) })
+        Ok(Self { writer: Writer::start(conn), readers, listers: Semaphore::new(LISTERS), mark: mark::path_of(path) })
     }
 
     /// Lets what waits be written, moves the write-ahead log into the file and closes it. Later calls find the catalog
@@ -389,6 +393,36 @@ impl Catalog for SqliteCatalog {
 
     async fn replace_blob(&self, lost: BlobId, fresh: BlobId) -> Result<bool, CatalogError> {
         self.writer.run(move |session| Box::pin(blobs::replace_blob(session, lost, fresh))).await
+    }
+
+    async fn recall(&self, now: Timestamp) -> Result<Past, CatalogError> {
+        let standing = match mark::read(&self.mark) {
+            None => Standing::Unknown,
+            Some(noted) if noted > mark::age(&self.totals().await?) => Standing::Older,
+            Some(_) => Standing::Newest,
+        };
+        if standing == Standing::Older {
+            // Before the mark is this catalog's own, which tells nothing of what was here.
+            self.keep_files(now).await?;
+        }
+        if standing != Standing::Unknown
+            && let Err(error) = self.vouch().await
+        {
+            // What stands there is too low then, or says once more that this one is older: no file goes by that.
+            tracing::warn!(%error, "could not note how far the catalog has come");
+        }
+        let before: Option<i64> = sqlx::query_scalar("SELECT max(before) FROM kept_files").fetch_one(&self.readers).await?;
+        Ok(Past { standing, keep_before: before.map(Timestamp::from_millis) })
+    }
+
+    async fn keep_files(&self, before: Timestamp) -> Result<(), CatalogError> {
+        let before = before.as_millis();
+        self.writer.run(move |session| Box::pin(blobs::keep_files(session, before))).await
+    }
+
+    async fn vouch(&self) -> Result<(), CatalogError> {
+        let path = self.mark.clone();
+        self.writer.keep_mark(move |totals| mark::Mark::begin(&path, mark::age(totals))).await
     }
 
     async fn ping(&self) -> Result<(), CatalogError> {

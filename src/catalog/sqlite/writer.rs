@@ -20,7 +20,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{super::CatalogError, totals::Delta};
+use super::{
+    super::{CatalogError, Totals},
+    mark::Mark,
+    totals::{self, Delta},
+};
 
 /// Most commands in one commit: bounds how long the first of them waits.
 const BATCH: usize = 256;
@@ -34,6 +38,8 @@ pub(super) struct Session {
     pub(super) conn: SqliteConnection,
     /// What the transaction changes in the totals; written once, before the commit.
     pub(super) delta: Delta,
+    /// How far the catalog has come, where that is noted.
+    mark: Option<Mark>,
 }
 
 /// The way to the writer task.
@@ -50,7 +56,7 @@ impl Writer {
     pub(super) fn start(conn: SqliteConnection) -> Self {
         let (commands, waiting) = mpsc::channel(WAITING);
         let (stop, commits) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let session = Session { conn, delta: Delta::default() };
+        let session = Session { conn, delta: Delta::default(), mark: None };
         let task = tokio::spawn(write_all(session, waiting, stop.clone(), Arc::clone(&commits)));
         Self { commands, stop, task: Mutex::new(Some(task)), commits }
     }
@@ -68,6 +74,22 @@ impl Writer {
         let command = Box::new(Waiting { work: Some(work), made: None, reply });
         self.commands.send(command).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Notes from now on how far the catalog has come, with what `begin` makes for the totals as they stand.
+    pub(super) async fn keep_mark(
+        &self,
+        begin: impl FnOnce(&Totals) -> std::io::Result<Mark> + Send + 'static,
+    ) -> Result<(), CatalogError> {
+        self.run(move |session| {
+            Box::pin(async move {
+                let totals = totals::read(&mut session.conn).await?;
+                // What this transaction holds beside is counted when it is committed.
+                session.mark = Some(begin(&totals).map_err(|error| CatalogError::Disk(error.into()))?);
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// How many transactions were committed.
@@ -242,9 +264,14 @@ impl Session {
             }
         }
         // Fails, as it must, when there is no transaction any more.
-        match mem::take(&mut self.delta) {
-            delta if delta == Delta::default() => self.execute("COMMIT").await?,
-            delta => delta.write_and_commit(&mut self.conn).await?,
+        let delta = mem::take(&mut self.delta);
+        if delta == Delta::default() {
+            self.execute("COMMIT").await?;
+        } else {
+            delta.write_and_commit(&mut self.conn).await?;
+            if let Some(mark) = &mut self.mark {
+                mark.add(&delta);
+            }
         }
         Ok(())
     }

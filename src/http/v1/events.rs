@@ -1,5 +1,8 @@
 //! `GET /v1/uploads/{id}/events` and `GET /v1/events`: what happens, as server-sent events (the HTML standard, 9.2).
 //!
+//! Who follows one upload is told at once. Who follows everything rests after each chunk, the longer the more there are of them, and all get the same bytes:
+//! what a listener costs is its wake-ups and its writes, not the events.
+//!
 //! Invariants: a listener holds its place in the ring and one chunk, never a queue; whoever tells never waits for it. One that has fallen out of the ring
 //! gets `reset` with what is there now, as does one that comes back with an id the ring does not know.
 
@@ -21,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::{
     catalog::{Catalog, CatalogError, Page, Subject},
     domain::{Code, UploadId},
-    follow::{Follow, MAX_LISTENERS, Since, Subscription, Told},
+    follow::{Follow, MAX_LISTENERS, Shared, Since, Subscription, Told},
     http::{App, Site, absent::absent, base_url::BaseUrl, path::Segments, problem::Problem, query::NoQuery, view},
     telemetry::error_chain,
 };
@@ -32,6 +35,11 @@ use super::lists;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What comes within this time goes out together, to who follows everything.
 const BREATH: Duration = Duration::from_millis(20);
+/// After a chunk, who follows everything rests this long for each listener there is, a breath at least: from eighty of them on there are no more than 4000
+/// chunks a second in all, four to each of a thousand (`scripts/measure/listeners`).
+const REST_EACH: Duration = Duration::from_micros(250);
+/// But no longer than this.
+const MAX_REST: Duration = Duration::from_millis(500);
 /// Most events of one chunk.
 const CHUNK_EVENTS: usize = 64;
 /// How soon a browser comes back, and the first bytes of every answer.
@@ -120,6 +128,17 @@ fn message(follow: &Follow, told: &Told) -> Bytes {
     })
 }
 
+fn chunk(follow: &Follow, events: &[Arc<Told>]) -> Bytes {
+    let mut chunk = BytesMut::new();
+    events.iter().for_each(|told| chunk.extend_from_slice(&message(follow, told)));
+    chunk.freeze()
+}
+
+/// How long one of so many rests after a chunk.
+fn rest(listeners: usize) -> Duration {
+    (REST_EACH * u32::try_from(listeners).unwrap_or(u32::MAX)).clamp(BREATH, MAX_REST)
+}
+
 /// What wakes a listener.
 enum Ear {
     Upload(UploadId, Subscription),
@@ -157,6 +176,8 @@ struct Listener {
     place: u64,
     /// What is sent before anything else.
     first: Option<Bytes>,
+    /// A chunk was sent just now.
+    is_to_rest: bool,
     /// Its upload is final: what is in the ring is all there will be.
     is_ending: bool,
     stopping: watch::Receiver<bool>,
@@ -172,7 +193,18 @@ impl Listener {
         let first = [GREETING.as_bytes(), &first.unwrap_or_default()].concat();
         let stopping = site.stopping.clone();
         let (follow, catalog) = (site.follow.clone(), Arc::clone(&site.catalog));
-        Ok(Self { follow, catalog, base, ear, place, first: Some(first.into()), is_ending: false, stopping, _seat: seat })
+        Ok(Self {
+            follow,
+            catalog,
+            base,
+            ear,
+            place,
+            first: Some(first.into()),
+            is_to_rest: false,
+            is_ending: false,
+            stopping,
+            _seat: seat,
+        })
     }
 
     /// What is to be sent next; `None`: there will be no more.
@@ -180,15 +212,23 @@ impl Listener {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
+        if std::mem::take(&mut self.is_to_rest) {
+            tokio::select! {
+                () = tokio::time::sleep(rest(self.follow.listeners())) => {}
+                _ = self.stopping.wait_for(|stopping| *stopping) => {}
+            }
+        }
         loop {
-            match self.follow.since(self.place, self.ear.upload(), CHUNK_EVENTS) {
-                Since::Lost => return self.start_again().await,
-                Since::Events { events, next } => {
+            let found = if self.ear.upload().is_some() { self.of_its_upload() } else { self.of_all() };
+            match found {
+                Shared::Lost => return self.start_again().await,
+                Shared::Piece { bytes, next } => {
+                    // Who is behind goes on until it is not.
+                    self.is_to_rest = self.ear.upload().is_none() && next < self.place + CHUNK_EVENTS as u64;
                     self.place = next;
-                    if !events.is_empty() {
-                        return Some(self.chunk(&events));
-                    }
+                    return Some(bytes);
                 }
+                Shared::Nothing => {}
             }
             if self.is_ending {
                 return None;
@@ -201,14 +241,23 @@ impl Listener {
         }
     }
 
-    fn chunk(&mut self, events: &[Arc<Told>]) -> Bytes {
-        let mut chunk = BytesMut::new();
-        for told in events {
-            chunk.extend_from_slice(&message(&self.follow, told));
-            // More may follow where somebody wanted more of it meanwhile.
-            self.is_ending = self.ear.upload().is_some() && told.event.is_last();
+    fn of_all(&self) -> Shared {
+        let fresh = rest(self.follow.listeners());
+        self.follow
+            .shared_since(self.place, CHUNK_EVENTS, (tokio::time::Instant::now().into_std(), fresh), |events| chunk(&self.follow, events))
+    }
+
+    fn of_its_upload(&mut self) -> Shared {
+        match self.follow.since(self.place, self.ear.upload(), CHUNK_EVENTS) {
+            Since::Lost => Shared::Lost,
+            Since::Events { events, next } => {
+                self.place = next;
+                // More may follow where somebody wanted more of it meanwhile.
+                let Some(last) = events.last() else { return Shared::Nothing };
+                self.is_ending = last.event.is_last();
+                Shared::Piece { bytes: chunk(&self.follow, &events), next }
+            }
         }
-        chunk.freeze()
     }
 
     /// It was too slow, and what it missed is gone: told how things are now. Should that not be possible the connection ends, and it comes back.
@@ -269,7 +318,18 @@ mod tests {
             let place = self.follow.next_place();
             let (follow, catalog, stopping) = (self.follow.clone(), Arc::clone(&self.catalog), self.stop.subscribe());
             let seat = self.follow.seat().expect("a seat");
-            Listener { follow, catalog, base: "http://x".into(), ear, place, first: None, is_ending: false, stopping, _seat: seat }
+            Listener {
+                follow,
+                catalog,
+                base: "http://x".into(),
+                ear,
+                place,
+                first: None,
+                is_to_rest: false,
+                is_ending: false,
+                stopping,
+                _seat: seat,
+            }
         }
     }
 
@@ -317,6 +377,75 @@ mod tests {
         assert!(next(&mut all).await.expect("a chunk").contains("event: upload.deleted"));
         stage.stop.send_replace(true);
         assert_eq!(next(&mut all).await, None, "the service stops");
+    }
+
+    /// Few are told within a breath; of many each gets few chunks, all of them the same ones, and nothing is left out.
+    #[tokio::test(start_paused = true)]
+    async fn the_more_there_are_the_more_goes_out_together() {
+        let stage = Stage::new().await;
+        let begun = tokio::time::Instant::now();
+        let mut alone = stage.listener(Ear::All(stage.follow.news()));
+        tell(&stage.follow, 1);
+        let first = next(&mut alone).await.expect("a chunk");
+        assert!(first.starts_with("id: 7-1\n") && begun.elapsed() <= BREATH, "{:?}", begun.elapsed());
+        tell(&stage.follow, 2);
+        assert!(next(&mut alone).await.is_some() && begun.elapsed() <= 2 * BREATH, "{:?}", begun.elapsed());
+
+        const LISTENERS: usize = 1000;
+        let mut listeners: Vec<Listener> = (1..LISTENERS).map(|_| stage.listener(Ear::All(stage.follow.news()))).collect();
+        listeners.push(alone);
+        assert_eq!(stage.follow.listeners(), LISTENERS);
+        let teller = stage.follow.clone();
+        // A hundred a second for two seconds.
+        let telling = tokio::spawn(async move {
+            for n in 0..200 {
+                tell(&teller, n);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let heard: Vec<_> = listeners
+            .into_iter()
+            .map(|mut listener| {
+                tokio::spawn(async move {
+                    let (mut chunks, mut text) = (Vec::new(), String::new());
+                    while !text.contains("id: 7-202\n") {
+                        let chunk = listener.next().await.expect("a chunk");
+                        text.push_str(std::str::from_utf8(&chunk).expect("text"));
+                        // Kept, so that no two that differ lie in the same place.
+                        chunks.push(chunk);
+                    }
+                    (chunks, text)
+                })
+            })
+            .collect();
+        let heard: Vec<(Vec<Bytes>, String)> =
+            futures_util::future::join_all(heard).await.into_iter().map(|done| done.expect("ends")).collect();
+        telling.await.expect("ends");
+        let wanted: Vec<String> = (3..=202).map(|n| format!("7-{n}")).collect();
+        for (chunks, text) in &heard {
+            let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+            assert_eq!(ids, wanted, "each once, in order");
+            // One after the first breath, then one in each rest.
+            assert!((8..=11).contains(&chunks.len()), "{} chunks", chunks.len());
+        }
+        let apart: std::collections::BTreeSet<usize> =
+            heard.iter().flat_map(|(chunks, _)| chunks.iter().map(|chunk| chunk.as_ptr() as usize)).collect();
+        assert!(apart.len() <= 2 * 11, "{} chunks were made for {} that were sent", apart.len(), 9 * LISTENERS);
+    }
+
+    /// With many about, who follows one upload is told at once still.
+    #[tokio::test(start_paused = true)]
+    async fn who_follows_an_upload_does_not_rest() {
+        let stage = Stage::new().await;
+        let id = UploadId::from_uuid(Uuid::from_u128(1));
+        let mut one = stage.listener(Ear::Upload(id, stage.follow.subscribe(id)));
+        let _others: Vec<_> = std::iter::from_fn(|| stage.follow.seat()).collect();
+        for n in 1..=5 {
+            tell(&stage.follow, 1);
+            let begun = tokio::time::Instant::now();
+            assert!(next(&mut one).await.expect("a chunk").starts_with(&format!("id: 7-{n}\n")));
+            assert!(begun.elapsed().is_zero(), "{:?}", begun.elapsed());
+        }
     }
 
     #[tokio::test(start_paused = true)]

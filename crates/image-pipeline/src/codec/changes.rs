@@ -30,6 +30,11 @@ impl Rect {
         Self { left, top, width: right - left, height: bottom - top }
     }
 
+    /// It in pieces of so many rows, from the top.
+    pub(super) fn bands(self, rows: usize) -> impl Iterator<Item = Self> {
+        (0..self.height).step_by(rows).map(move |first| Self { top: self.top + first, height: rows.min(self.height - first), ..self })
+    }
+
     /// Its rows as ranges of the pixels of a picture of this width.
     pub(super) fn rows(self, picture_width: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         (self.top..self.top + self.height).map(move |y| y * picture_width + self.left..y * picture_width + self.left + self.width)
@@ -76,6 +81,8 @@ mod tests {
             prop_assert_eq!(changed(&before, &after, width, |_, _| false), Rect::NONE);
             let inside: Vec<usize> = found.rows(width).flatten().collect();
             prop_assert!(spots.iter().all(|spot| inside.contains(spot)));
+            let in_pieces: Vec<usize> = found.bands(2).flat_map(|piece| piece.rows(width).flatten()).collect();
+            prop_assert_eq!(inside, in_pieces);
         }
     }
 }

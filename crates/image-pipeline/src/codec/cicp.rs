@@ -167,8 +167,8 @@ mod tests {
         let by_code = ToSrgb::from_cicp(cicp(12, 13)).unwrap();
         let samples: Vec<u8> = (0..=255).flat_map(|at: u8| [at, at.wrapping_mul(7), 255 - at]).collect();
         let mut pictures = [(); 2].map(|()| Pixels::new(256, 1, Layout::Rgb8, samples.clone()).unwrap());
-        by_profile.apply(&mut pictures[0]);
-        by_code.apply(&mut pictures[1]);
+        by_profile.apply(&mut pictures[0], crate::watch::Watch::NEVER).unwrap();
+        by_code.apply(&mut pictures[1], crate::watch::Watch::NEVER).unwrap();
         let worst = pictures[0].bytes.iter().zip(&pictures[1].bytes).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(worst <= Some(1), "{worst:?}");
     }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn linear_light_gets_brighter() {
         let mut pixels = Pixels::new(1, 1, Layout::Rgb8, vec![55, 55, 55]).unwrap();
-        ToSrgb::from_cicp(cicp(1, 8)).unwrap().apply(&mut pixels);
+        ToSrgb::from_cicp(cicp(1, 8)).unwrap().apply(&mut pixels, crate::watch::Watch::NEVER).unwrap();
         // 55 / 255 of the light is 0.5016 on sRGB's curve.
         assert!(pixels.bytes.iter().all(|&value| value.abs_diff(128) <= 1), "{:?}", pixels.bytes);
     }

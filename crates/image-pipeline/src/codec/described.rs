@@ -157,7 +157,7 @@ mod tests {
 
     fn shown(said: Said, rgb: [u8; 3]) -> [u8; 3] {
         let mut pixels = Pixels::new(1, 1, Layout::Rgb8, rgb.to_vec()).unwrap();
-        said.conversion().unwrap().apply(&mut pixels);
+        said.conversion().unwrap().apply(&mut pixels, crate::watch::Watch::NEVER).unwrap();
         [pixels.bytes[0], pixels.bytes[1], pixels.bytes[2]]
     }
 

@@ -11,6 +11,7 @@ use crate::{
     pixels::{Pixels, Shape},
     probe::{Format, Parts, Probe},
     spec::OutputFormat,
+    watch::Watch,
 };
 use std::num::NonZeroU32;
 
@@ -127,11 +128,11 @@ impl Moving {
     /// Begins with the first frame, which is added like the others afterwards.
     ///
     /// # Errors
-    /// `LimitExceeded` where a side is longer than the format can say, `Internal`.
-    pub(crate) fn begin(output: Output, plays: Plays, first: &Pixels) -> Result<Self, Error> {
+    /// `LimitExceeded` where a side is longer than the format can say, `Internal`; as [`Watch::check`].
+    pub(crate) fn begin(output: Output, plays: Plays, first: &Pixels, watch: Watch<'_>) -> Result<Self, Error> {
         super::check_sides(first, output.format)?;
         match output.format {
-            OutputFormat::Gif => gif::Writer::new(first.shape(), output, Some(plays), first).map(Box::new).map(Self::Gif),
+            OutputFormat::Gif => gif::Writer::new(first.shape(), output, Some(plays), first, watch).map(Box::new).map(Self::Gif),
             OutputFormat::WebP => Ok(Self::WebP(Box::new(webp::Writer::new(first.shape(), output, plays)))),
             _ => Err(Error::new(ErrorKind::Internal, ENCODE, "format has no animations")),
         }
@@ -140,10 +141,10 @@ impl Moving {
     /// Takes the next frame.
     ///
     /// # Errors
-    /// `Internal`, `LimitExceeded` where the file would be larger than the format can say.
-    pub(crate) fn add(&mut self, pixels: &Pixels, delay_ms: u32) -> Result<(), Error> {
+    /// `Internal`, `LimitExceeded` where the file would be larger than the format can say; as [`Watch::check`].
+    pub(crate) fn add(&mut self, pixels: &Pixels, delay_ms: u32, watch: Watch<'_>) -> Result<(), Error> {
         match self {
-            Self::Gif(writer) => writer.add(pixels, delay_ms),
+            Self::Gif(writer) => writer.add(pixels, delay_ms, watch),
             Self::WebP(writer) => writer.add(pixels, delay_ms),
         }
     }
@@ -151,10 +152,10 @@ impl Moving {
     /// The file, with blocks beside its frames; a GIF has none.
     ///
     /// # Errors
-    /// `Internal`.
-    pub(crate) fn finish(self, written: &Written) -> Result<Vec<u8>, Error> {
+    /// `Internal`; as [`Watch::check`].
+    pub(crate) fn finish(self, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
         match self {
-            Self::Gif(writer) => writer.finish(),
+            Self::Gif(writer) => writer.finish(watch),
             Self::WebP(writer) => {
                 let shape = writer.shape();
                 Ok(webp::with_blocks(writer.finish(), shape, written))

@@ -4,9 +4,16 @@
 //! The intent is perceptual, as sharp has it, or the one a profile has tables for. A profile that is broken, too large, or of another kind
 //! of picture is no profile: values are taken for sRGB, as browsers do (record 0037).
 
-use crate::pixels::{Layout, Pixels};
+use crate::{
+    error::Error,
+    pixels::{Layout, Pixels},
+    watch::{Watch, band_rows},
+};
 use moxcms::{ColorProfile, DataColorSpace, Layout as CmsLayout, RenderingIntent, ToneReprCurve, Transform8BitExecutor, TransformOptions};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// In errors.
+const STAGE: &str = "profile";
 
 /// Larger profiles are not read: real ones have some kilobytes, those with tables up to two megabytes.
 pub(crate) const MAX_PROFILE_BYTES: usize = 4 << 20;
@@ -183,20 +190,28 @@ impl ToSrgb {
     }
 
     /// Converts in place, row by row, alpha kept. What the library refuses stays as it is.
-    pub(crate) fn apply(&self, pixels: &mut Pixels) {
+    ///
+    /// # Errors
+    /// As [`Watch::check`].
+    pub(crate) fn apply(&self, pixels: &mut Pixels, watch: Watch<'_>) -> Result<(), Error> {
         let stride = pixels.stride();
         match &*self.0 {
             Conversion::Values(table) => {
                 let (channels, coloured) = (pixels.layout.channels(), pixels.layout.channels().min(3));
-                for pixel in pixels.bytes.chunks_exact_mut(channels) {
-                    pixel[..coloured].iter_mut().for_each(|value| *value = table[usize::from(*value)]);
-                }
+                watch.bands(STAGE, &mut pixels.bytes, |band| {
+                    for pixel in band.chunks_exact_mut(channels) {
+                        pixel[..coloured].iter_mut().for_each(|value| *value = table[usize::from(*value)]);
+                    }
+                })?;
             }
             Conversion::Colours { rgb, rgba } => {
                 // Planes are made red, green and blue before.
                 let transform = if pixels.layout == Layout::Rgba8 { rgba } else { rgb };
                 let mut row = vec![0; stride];
-                for target in pixels.bytes.chunks_exact_mut(stride) {
+                for (at, target) in pixels.bytes.chunks_exact_mut(stride).enumerate() {
+                    if at.is_multiple_of(band_rows(4 * stride)) {
+                        watch.check(STAGE)?;
+                    }
                     row.copy_from_slice(target);
                     if transform.transform(&row, target).is_err() {
                         target.copy_from_slice(&row);
@@ -204,6 +219,7 @@ impl ToSrgb {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -214,7 +230,7 @@ mod tests {
     fn converted(said: Said, layout: Layout, bytes: &[u8]) -> Vec<u8> {
         let pixels = bytes.len() / layout.channels();
         let mut pixels = Pixels::new(pixels as u32, 1, layout, bytes.to_vec()).unwrap();
-        said.conversion().unwrap().apply(&mut pixels);
+        said.conversion().unwrap().apply(&mut pixels, Watch::NEVER).unwrap();
         pixels.bytes
     }
 

@@ -14,6 +14,7 @@ use crate::{
     metadata::Written,
     pixels::{Layout, Pixels, Shape, SourcePlane},
     probe::{Format, Probe},
+    watch::Watch,
 };
 use jpeg_shrink::{ColourModel, Decoder};
 
@@ -62,7 +63,7 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], reading: Reading) -> Res
     };
     let Reading { scale, refinement, chroma, corners, rgb, .. } = reading;
     let options = jpeg_shrink::Options { limits, refinement, chroma, corners, ..jpeg_shrink::Options::new(scale) };
-    let decoder = Decoder::new(source, options).map_err(not_decoded)?;
+    let decoder = Decoder::new(source, options).map_err(|error| not_decoded(error, Watch::NEVER))?;
     let header = decoder.header();
     let is_ycbcr = header.colour == ColourModel::YCbCr;
     if (header.width_px, header.height_px) != (probe.width_px, probe.height_px) || is_ycbcr != probe.frame.is_ycbcr {
@@ -148,9 +149,11 @@ pub(super) fn working_bytes(probe: &Probe, reading: Reading) -> u64 {
 
 impl Strips<'_> {
     /// The next rows of each plane; `false` at the end.
-    pub(super) fn next(&mut self, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
+    pub(super) fn next(&mut self, watch: Watch<'_>, take: &mut dyn FnMut(usize, Rows<'_>)) -> Result<bool, Error> {
+        let keep_going = || !watch.is_over();
+        let not_decoded = |error| not_decoded(error, watch);
         let Some(rows) = &mut self.rows else {
-            let Some(strip) = self.decoder.read_strip().map_err(not_decoded)? else { return Ok(false) };
+            let Some(strip) = self.decoder.read_strip_while(&keep_going).map_err(not_decoded)? else { return Ok(false) };
             for (index, samples) in strip.components().enumerate() {
                 take(index, Rows { bytes: samples.bytes, stride: samples.stride, first_row: samples.first_row });
             }
@@ -158,11 +161,11 @@ impl Strips<'_> {
         };
         let stride = 3 * self.decoder.width_px() as usize;
         let count = match &mut rows.printed {
-            None => self.decoder.read_rows(&mut rows.bytes).map_err(not_decoded)?,
+            None => self.decoder.read_rows_while(&mut rows.bytes, &keep_going).map_err(not_decoded)?,
             Some(Printed { inks, row, inverted }) => {
                 let mut count = 0;
                 for rgb in rows.bytes.chunks_exact_mut(stride) {
-                    if self.decoder.read_rows(row).map_err(not_decoded)? == 0 {
+                    if self.decoder.read_rows_while(row, &keep_going).map_err(not_decoded)? == 0 {
                         break;
                     }
                     if *inverted {
@@ -183,8 +186,13 @@ impl Strips<'_> {
     }
 }
 
-fn not_decoded(error: jpeg_shrink::Error) -> Error {
+fn not_decoded(error: jpeg_shrink::Error, watch: Watch<'_>) -> Error {
     use jpeg_shrink::ErrorKind as Kind;
+    if error.kind() == Kind::Interrupted
+        && let Err(over) = watch.check(DECODE)
+    {
+        return over.in_format(Format::Jpeg);
+    }
     let (kind, text) = match error.kind() {
         Kind::Truncated => return truncated().caused_by(error),
         Kind::Unsupported => (ErrorKind::Unsupported, "jpeg is of a kind that is not supported"),
@@ -248,7 +256,7 @@ fn segments(written: &Written) -> Vec<(u8, Vec<u8>)> {
 
 /// Baseline or progressive, Huffman tables of its own; 4:2:0 below quality 90 and 4:4:4 from there, as sharp and Pillow's users know it. Planes are
 /// written as they are.
-pub(super) fn encode(pixels: &Pixels, quality: u8, progressive: bool, written: &Written) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(pixels: &Pixels, quality: u8, progressive: bool, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
     let mut planes = pixels.planes().map(|plane| jpeg_write::Plane {
         samples: plane.bytes,
         stride: plane.stride,
@@ -268,8 +276,10 @@ pub(super) fn encode(pixels: &Pixels, quality: u8, progressive: bool, written: &
         segments.iter().map(|(number, bytes)| jpeg_write::Segment { number: *number, bytes }).collect();
     let options = jpeg_write::Options { quality, sampling, progressive, segments: &segments };
     let mut bytes = Vec::new();
-    jpeg_write::encode(&picture, &options, &mut bytes)
-        .map_err(|error| Error::new(ErrorKind::Internal, ENCODE, "jpeg could not be written").in_format(Format::Jpeg).caused_by(error))?;
+    jpeg_write::encode_while(&picture, &options, &mut bytes, &|| !watch.is_over()).map_err(|error| match watch.check(ENCODE) {
+        Err(over) if error == jpeg_write::Error::Interrupted => over.in_format(Format::Jpeg),
+        _ => Error::new(ErrorKind::Internal, ENCODE, "jpeg could not be written").in_format(Format::Jpeg).caused_by(error),
+    })?;
     Ok(bytes)
 }
 

@@ -5,6 +5,7 @@
 //! Checksums are verified, of the pixels too, and the file must reach its IEND: a cut file is refused.
 
 mod deep;
+mod idat;
 mod moving;
 mod ordinary;
 mod palette;
@@ -23,10 +24,9 @@ use crate::{
     metadata::Written,
     pixels::{Layout, Pixels, Shape, SourcePlane},
     probe::{Format, Probe},
+    watch::{Watch, band_rows},
 };
-use png::{
-    BitDepth, ColorType, Compression, DecodeOptions, Decoder, DecodingError, DeflateCompression, Encoder, Filter, Reader, Transformations,
-};
+use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Encoder, Reader, Transformations};
 use std::borrow::Cow;
 use std::io::{Cursor, ErrorKind as IoErrorKind};
 
@@ -327,12 +327,12 @@ const DRAWN_LEVEL: u8 = 5;
 
 /// With a palette of `colors`, where that is asked for, else 8-bit grey, RGB or RGBA. Photos by the crate's fast deflate, which for them is smaller than zlib's at a fraction of the time; drawn
 /// pictures, whose repeats it does not look for, by zlib's. Filters are chosen row by row for both.
-pub(super) fn encode(pixels: &Pixels, colors: Option<u16>, dither: u8, written: &Written) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(pixels: &Pixels, colors: Option<u16>, dither: u8, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
     match colors {
-        None => write(pixels, is_drawn(pixels), written),
+        None => write(pixels, is_drawn(pixels, watch)?, written, watch),
         // Planes are refused there.
-        Some(_) if pixels.layout.planes() > 1 => write(pixels, false, written),
-        Some(most) => palette::encode(pixels, most, dither, written),
+        Some(_) if pixels.layout.planes() > 1 => write(pixels, false, written, watch),
+        Some(most) => palette::encode(pixels, most, dither, written, watch),
     }
 }
 
@@ -356,7 +356,7 @@ fn encoder<'w>(
     Ok(encoder)
 }
 
-fn write(pixels: &Pixels, as_drawn: bool, written: &Written) -> Result<Vec<u8>, Error> {
+fn write(pixels: &Pixels, as_drawn: bool, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut encoder = encoder((pixels.width_px, pixels.height_px), &mut bytes, written)?;
     encoder.set_color(match pixels.layout {
@@ -368,38 +368,51 @@ fn write(pixels: &Pixels, as_drawn: bool, written: &Written) -> Result<Vec<u8>, 
         }
     });
     encoder.set_depth(BitDepth::Eight);
-    encoder.set_compression(Compression::Fast);
-    if as_drawn {
-        encoder.set_deflate_compression(DeflateCompression::Level(DRAWN_LEVEL));
-        encoder.set_filter(Filter::Adaptive);
-    }
+    let pixel_bytes = pixels.layout.channels();
+    let rows = idat::Rows { bytes: &pixels.bytes, row_bytes: pixels.stride(), pixel_bytes, filtered: true };
+    finish(encoder, &rows.pack(as_drawn.then_some(DRAWN_LEVEL), watch)?)?;
+    Ok(bytes)
+}
+
+/// Writes what stands before and behind the pixels, and them.
+fn finish(encoder: Encoder<'_, &mut Vec<u8>>, packed: &[u8]) -> Result<(), Error> {
     let write = || {
         let mut writer = encoder.write_header()?;
-        writer.write_image_data(&pixels.bytes)?;
+        for part in packed.chunks(idat::MOST_CHUNK_BYTES) {
+            writer.write_chunk(png::chunk::IDAT, part)?;
+        }
         writer.finish()
     };
-    write().map_err(unwritable)?;
-    Ok(bytes)
+    write().map_err(unwritable)
 }
 
 /// Whether at least a third of the pixels are the same as their left neighbour: an eighth at most are in photos that fill their frame, two
 /// fifths and more in charts, pages and flat shapes.
-fn is_drawn(pixels: &Pixels) -> bool {
-    fn same<const C: usize>(pixels: &Pixels) -> usize {
-        let rows = pixels.bytes.chunks_exact(pixels.stride());
+fn is_drawn(pixels: &Pixels, watch: Watch<'_>) -> Result<bool, Error> {
+    fn same<const C: usize>(rows: &[u8], stride: usize) -> usize {
+        let rows = rows.chunks_exact(stride);
         rows.map(|row| row.as_chunks::<C>().0.windows(2).filter(|pair| pair[0] == pair[1]).count()).sum()
     }
-    let same = match pixels.layout {
-        Layout::Rgba8 => same::<4>(pixels),
-        Layout::Rgb8 => same::<3>(pixels),
-        Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => same::<1>(pixels),
-    };
-    3 * same as u64 >= pixels.shape().pixels()
+    let (stride, mut all) = (pixels.stride(), 0);
+    for rows in pixels.bytes.chunks(stride * band_rows(stride)) {
+        watch.check(ENCODE)?;
+        all += match pixels.layout {
+            Layout::Rgba8 => same::<4>(rows, stride),
+            Layout::Rgb8 => same::<3>(rows, stride),
+            Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => same::<1>(rows, stride),
+        };
+    }
+    Ok(3 * all as u64 >= pixels.shape().pixels())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_drawn(pixels: &Pixels) -> bool {
+        super::is_drawn(pixels, Watch::NEVER).unwrap()
+    }
+
     use crate::stage::samples::{noise, picture};
 
     #[test]
@@ -416,8 +429,10 @@ mod tests {
                 }
             });
             assert!(is_drawn(&drawn), "{layout:?}");
-            let (tight, fast) =
-                (encode(&drawn, None, 0, &Written::default()).unwrap().len(), write(&drawn, false, &Written::default()).unwrap().len());
+            let (tight, fast) = (
+                encode(&drawn, None, 0, &Written::default(), Watch::NEVER).unwrap().len(),
+                write(&drawn, false, &Written::default(), Watch::NEVER).unwrap().len(),
+            );
             assert!(2 * tight < fast, "{layout:?}: {tight}, fast {fast}");
         }
     }
@@ -427,7 +442,7 @@ mod tests {
         for drawn in [false, true] {
             let grey = picture(50, 40, Layout::Grey8, |x, y, _| if drawn { u8::from(x > y) * 200 } else { (x * 5 + y * y) as u8 });
             assert_eq!(is_drawn(&grey), drawn);
-            let read = image::load_from_memory(&encode(&grey, None, 0, &Written::default()).unwrap()).unwrap();
+            let read = image::load_from_memory(&encode(&grey, None, 0, &Written::default(), Watch::NEVER).unwrap()).unwrap();
             assert_eq!((read.color(), read.into_luma8().into_raw()), (image::ColorType::L8, grey.bytes));
         }
     }

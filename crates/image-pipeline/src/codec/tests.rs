@@ -10,7 +10,7 @@ use std::io::Cursor;
 
 /// Writes pixels in one pass.
 pub(crate) fn encode(pixels: &Pixels, format: OutputFormat, quality: u8) -> Result<Vec<u8>, Error> {
-    super::encode(pixels, Output::plain(format, quality), &Written::default())
+    super::encode(pixels, Output::plain(format, quality), &Written::default(), crate::watch::Watch::NEVER)
 }
 
 /// A whole picture, in colour.
@@ -45,9 +45,11 @@ fn decode(probe: &Probe, source: &[u8], limits: &Limits, reading: Reading) -> Re
     let shape = Shape { width_px, height_px, layout: decoded_layout(probe) };
     let mut feed =
         stage::resize::Feed::new(&opened.planes, region, shape, crate::probe::Orientation::Upright, crate::spec::Kernel::Lanczos3, false)?;
-    while opened.strip(&mut |plane, rows| feed.push(plane, rows.first_row, rows.bytes, rows.stride))? {}
+    while opened.strip(crate::watch::Watch::NEVER, &mut |plane, rows| {
+        feed.push(plane, rows.first_row, rows.bytes, rows.stride, crate::watch::Watch::NEVER)
+    })? {}
     let pixels = feed.finish()?;
-    let pixels = if matches!(pixels.layout, Layout::Grey8 | Layout::Ycc444) { stage::chroma::to_rgb(&pixels) } else { pixels };
+    let pixels = if matches!(pixels.layout, Layout::Grey8 | Layout::Ycc444) { stage::samples::to_rgb(&pixels) } else { pixels };
     Ok(Decoded { pixels })
 }
 

@@ -482,7 +482,7 @@ mod tests {
         for (width_px, height_px) in [(1, 1), (3, 2), (91, 60)] {
             let bytes = (0..width_px * height_px).map(|at| ((at % width_px) * 255 / width_px) as u8).collect();
             let grey = Pixels::new(width_px, height_px, Layout::Grey8, bytes).unwrap();
-            let rgb = stage::chroma::to_rgb(&grey);
+            let rgb = stage::samples::to_rgb(&grey);
             let file = encode(&grey, output(80)).unwrap();
             let (lost, by_colours) = (loss(&file, &rgb), loss(&encode(&rgb, output(80)).unwrap(), &rgb));
             assert!(lost <= by_colours + 0.2, "{width_px}x{height_px}: {lost}, not {by_colours}");
@@ -505,7 +505,7 @@ mod tests {
                         }
                     }
                     Layout::Rgb8 => assert_eq!(read.into_rgb8().into_raw(), pixels.bytes),
-                    _ => assert_eq!(read.into_rgb8().into_raw(), stage::chroma::to_rgb(&pixels).bytes),
+                    _ => assert_eq!(read.into_rgb8().into_raw(), stage::samples::to_rgb(&pixels).bytes),
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::{
         levels::Levels,
         overlay::Overlay,
     },
+    watch::Watch,
 };
 use std::{fmt, sync::Arc};
 
@@ -126,15 +127,15 @@ impl Step {
     /// picture. They become others that no longer do; the frames of an animation all get the steps decided by its first.
     ///
     /// # Errors
-    /// `InvalidSpec`: with what was found, the result would be larger than allowed.
-    pub(crate) fn decided(&self, pixels: &Pixels) -> Result<Self, Error> {
+    /// `InvalidSpec`: with what was found, the result would be larger than allowed. As [`Watch::check`].
+    pub(crate) fn decided(&self, pixels: &Pixels, watch: Watch<'_>) -> Result<Self, Error> {
         Ok(match self {
-            Self::Fit(fit) => Self::Take(fit.decided(pixels)?),
+            Self::Fit(fit) => Self::Take(fit.decided(pixels, watch)?),
             &Self::Smart { width_px, height_px, keep } => {
-                let found = stage::smart::find(pixels, Rect::whole(pixels.width_px, pixels.height_px), width_px, height_px);
+                let found = stage::smart::find(pixels, Rect::whole(pixels.width_px, pixels.height_px), width_px, height_px, watch)?;
                 Self::Cut(Rect { left_px: found.left_px + keep.left_px, top_px: found.top_px + keep.top_px, ..keep })
             }
-            Self::Normalize => Self::Levels(Levels::of(pixels)),
+            Self::Normalize => Self::Levels(Levels::of(pixels, watch)?),
             other => other.clone(),
         })
     }

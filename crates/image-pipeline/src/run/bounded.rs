@@ -14,13 +14,13 @@ use crate::{
 /// The file, and what it was written with.
 ///
 /// # Errors
-/// `InvalidSpec` where no quality keeps the bound; those of [`codec::encode`]; a passed deadline or a set flag between tries.
+/// `InvalidSpec` where no quality keeps the bound; those of [`codec::encode`].
 pub(super) fn encode(context: &Context<'_>, pixels: &Pixels, output: Output, written: &Written) -> Result<(Vec<u8>, Output), Error> {
     let mut search = Search::of(output);
     let mut next = output;
     loop {
         context.check("encode")?;
-        let bytes = codec::encode(pixels, next, written)?;
+        let bytes = codec::encode(pixels, next, written, context.watch())?;
         match search.tried(next.quality, bytes)? {
             Next::Done(bytes, quality) => return Ok((bytes, Output { quality, ..output })),
             Next::Try(quality) => next = Output { quality, ..output },

@@ -29,7 +29,7 @@ fn make(
     let (base, (_, output)) = (&part.base, part.output());
     context.check("decode")?;
     charge.hold(deep::decoding_bytes(plan), "decode")?;
-    let whole = codec::decode_deep(&plan.probe, source, &plan.limits, &|| context.check("decode"))?;
+    let whole = codec::decode_deep(&plan.probe, source, &plan.limits, context.watch())?;
     context.check("resize")?;
     charge.hold(deep::whole_bytes(plan) + deep::resizing_bytes(plan, part), "resize")?;
     let resized = whole.resized(base.region, base.resized.width_px, base.resized.height_px, base.kernel)?;

@@ -51,7 +51,7 @@ impl Growing {
         let none = || Error::new(ErrorKind::Malformed, "decode", "animation has no frames");
         let written = || Written::of(writing.blocks, self.output.carry);
         let file = self.file.take();
-        let ended = walked.and_then(|()| file.ok_or_else(none)?.finish(&written()));
+        let ended = walked.and_then(|()| file.ok_or_else(none)?.finish(&written(), writing.context.watch()));
         let ended = ended.and_then(|bytes| self.search.tried(self.output.quality, bytes));
         self.encode += started.elapsed();
         let (width_px, height_px) = self.shape;
@@ -163,7 +163,8 @@ fn walk(
         let mut made = Vec::new();
         for (index, base) in plan.roots() {
             let mut feed = Feed::new(&[plane], base.region, base.resized, base.transform, base.kernel, base.linear_light)?;
-            feed.push(0, 0, frame.rgba, plan.decoded.width_px as usize * 4);
+            feed.push(0, 0, frame.rgba, plan.decoded.width_px as usize * 4, context.watch());
+            context.check("resize")?;
             let pixels = feed.finish()?;
             work.charge.live_bytes += pixels.bytes.len() as u64;
             made.push((index, pixels));
@@ -211,10 +212,10 @@ fn add(work: &mut Work<'_>, base: usize, way: &mut Way, (delay_ms, plays): (u32,
             if growing.file.is_none() {
                 // Where it is trimmed, only now.
                 growing.shape = (pixels.width_px, pixels.height_px);
-                growing.file = Some(Moving::begin(growing.output, plays, &pixels)?);
+                growing.file = Some(Moving::begin(growing.output, plays, &pixels, work.context.watch())?);
             }
             if let Some(file) = &mut growing.file {
-                file.add(&pixels, delay_ms)?;
+                file.add(&pixels, delay_ms, work.context.watch())?;
             }
             growing.frames += 1;
             growing.encode += started.elapsed();
@@ -239,7 +240,7 @@ fn stepped<'p>(
     for step in steps {
         if is_first {
             charge.hold(own_bytes(&pixels) + step.held_bytes(pixels.shape(), own_bytes(&pixels) == 0), step.name())?;
-            *step = step.decided(&pixels)?;
+            *step = step.decided(&pixels, context.watch())?;
         }
         pixels = transform(charge, context, std::slice::from_ref(step), pixels)?;
     }

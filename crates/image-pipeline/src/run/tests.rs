@@ -12,7 +12,10 @@ use crate::{
     spec::{Presets, Spec},
 };
 use image::imageops::FilterType;
-use std::{io::Cursor, sync::atomic::AtomicU64};
+use std::{
+    io::Cursor,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 mod deep;
 mod facts;
@@ -22,6 +25,7 @@ mod moving;
 mod phones;
 mod planes;
 mod pngsuite;
+mod stopping;
 mod twice;
 mod upright;
 
@@ -104,7 +108,7 @@ fn all_eight_orientations_come_out_upright_and_without_the_tag() {
     let upright = picture_of(96, 64, Layout::Rgb8);
     let wanted = image::RgbImage::from_raw(96, 64, upright.bytes.clone()).unwrap();
     for orientation in Orientation::ALL {
-        let stored = stage::orient::orient(upright.clone(), stage::orient::inverse(orientation));
+        let stored = stage::orient::orient(upright.clone(), stage::orient::inverse(orientation), Watch::NEVER).unwrap();
         let source = turned_jpeg(&stored, orientation);
         for (text, width_px, height_px) in [("f:png", 96, 64), ("w:48/f:png", 48, 32), ("rs:fill:30:40/g:no/f:png", 30, 40)] {
             let ours = one(&source, text);
@@ -251,7 +255,8 @@ fn a_jpeg_decoded_small_becomes_the_same_picture() {
         for orientation in [Orientation::Upright, Orientation::Rotate90, Orientation::Transverse] {
             let jpeg = turned_jpeg(&picture_of(width_px, height_px, Layout::Rgb8), orientation);
             let stored = rgb(&jpeg).into_raw();
-            let upright = stage::orient::orient(Pixels::new(width_px, height_px, Layout::Rgb8, stored).unwrap(), orientation);
+            let stored = Pixels::new(width_px, height_px, Layout::Rgb8, stored).unwrap();
+            let upright = stage::orient::orient(stored, orientation, Watch::NEVER).unwrap();
             let reference = png(&upright);
             for (texts, divisor) in [
                 (&["rs:fit:40:40/f:png"][..], 8),
@@ -328,7 +333,7 @@ fn grey_stays_one_channel_through_filters_that_keep_it() {
     let grey: Vec<u8> = (0..160 * 120u32).map(|at| (at % 160 + at / 160) as u8).collect();
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, 95).encode(&grey, 160, 120, jpeg_encoder::ColorType::Luma).unwrap();
-    let colours = png(&stage::chroma::to_rgb(&Pixels::new(160, 120, Layout::Grey8, grey).unwrap()));
+    let colours = png(&stage::samples::to_rgb(&Pixels::new(160, 120, Layout::Grey8, grey).unwrap()));
     for (filters, stays) in [("bl:3", true), ("sh:1", true), ("pix:7", true), ("co:1.5/br:20/sa:2", true), ("sepia:1", false)] {
         for format in ["png", "webp/q:95", "jpg/q:95"] {
             let text = format!("{filters}/f:{format}");

@@ -47,7 +47,7 @@ fn picture(file: &[u8], limits: &Limits) -> Result<Pixels, Error> {
     let pixels = match pixels.layout {
         Layout::Rgba8 => return Ok(pixels),
         Layout::Rgb8 => pixels,
-        _ => stage::chroma::to_rgb(&pixels),
+        _ => stage::chroma::to_rgb(&pixels, context.watch())?,
     };
     let ground = Rect::whole(pixels.width_px, pixels.height_px);
     stage::canvas::lay(&pixels, ground, None).ok_or_else(super::missing)

@@ -12,8 +12,10 @@ mod rows;
 mod tests;
 
 use crate::{
+    error::Error,
     pixels::{Layout, Pixels, Shape},
     simd,
+    watch::Watch,
 };
 use rows::{Bytes, Words};
 
@@ -24,7 +26,10 @@ const WIDE: f64 = 3.0;
 pub(crate) const HALVES_CHROMA: f32 = 2.0;
 
 /// Blurs with standard deviation `sigma_px`, 0 to 100; alpha is blurred too. 0 does nothing.
-pub(crate) fn blur(pixels: &mut Pixels, sigma_px: f32) {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn blur(pixels: &mut Pixels, sigma_px: f32, watch: Watch<'_>) -> Result<(), Error> {
     let Shape { width_px, height_px, layout } = pixels.shape();
     for index in 0..layout.planes() {
         let sigma = plane_sigma(layout, index, sigma_px);
@@ -35,11 +40,12 @@ pub(crate) fn blur(pixels: &mut Pixels, sigma_px: f32) {
         let stride = layout.plane_px(index, width_px, height_px).0 as usize * layout.channels();
         let bytes = pixels.plane_mut(index);
         match layout {
-            Layout::Rgba8 => simd::run(Plane::<4> { rows: Bytes { bytes, stride }, sigma }),
-            Layout::Rgb8 => simd::run(Plane::<3> { rows: Bytes { bytes, stride }, sigma }),
-            Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => simd::run(Plane::<1> { rows: Bytes { bytes, stride }, sigma }),
+            Layout::Rgba8 => simd::run(Plane::<4> { rows: Bytes { bytes, stride }, sigma, watch })?,
+            Layout::Rgb8 => simd::run(Plane::<3> { rows: Bytes { bytes, stride }, sigma, watch })?,
+            Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => simd::run(Plane::<1> { rows: Bytes { bytes, stride }, sigma, watch })?,
         }
     }
+    Ok(())
 }
 
 fn plane_sigma(layout: Layout, index: usize, sigma_px: f32) -> f64 {
@@ -75,28 +81,31 @@ struct Plane<'p, const C: usize> {
     rows: Bytes<'p, C>,
     /// At least 0.2.
     sigma: f64,
+    watch: Watch<'p>,
 }
 
 impl<const C: usize> simd::Work for Plane<'_, C> {
+    type Output = Result<(), Error>;
+
     #[inline(always)]
-    fn run(self, avx2: Option<simd::Avx2>) {
-        let Self { mut rows, mut sigma } = self;
+    fn run(self, avx2: Option<simd::Avx2>) -> Result<(), Error> {
+        let Self { mut rows, mut sigma, watch } = self;
         if sigma < WIDE {
-            return kernel::blur::<C>(avx2, &mut rows, &kernel::Weights::of(sigma));
+            return kernel::blur::<C>(avx2, &mut rows, &kernel::Weights::of(sigma), watch);
         }
         let mut larger: Vec<Words> = Vec::new();
-        let mut smallest = pyramid::halve::<C>(avx2, &rows);
+        let mut smallest = pyramid::halve::<C>(avx2, &rows, watch)?;
         sigma = narrowed(sigma);
         while sigma >= WIDE {
-            let half = pyramid::halve::<C>(avx2, &smallest);
+            let half = pyramid::halve::<C>(avx2, &smallest, watch)?;
             larger.push(std::mem::replace(&mut smallest, half));
             sigma = narrowed(sigma);
         }
-        kernel::blur::<C>(avx2, &mut smallest, &kernel::Weights::of(sigma));
+        kernel::blur::<C>(avx2, &mut smallest, &kernel::Weights::of(sigma), watch)?;
         while let Some(mut level) = larger.pop() {
-            pyramid::double::<C>(&smallest, &mut level);
+            pyramid::double::<C>(&smallest, &mut level, watch)?;
             smallest = level;
         }
-        pyramid::double::<C>(&smallest, &mut rows);
+        pyramid::double::<C>(&smallest, &mut rows, watch)
     }
 }

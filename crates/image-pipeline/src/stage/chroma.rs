@@ -1,17 +1,25 @@
 //! Planes of luma and chroma to red, green and blue and back, and to chroma of half the sides.
 
 use crate::{
+    error::Error,
     pixels::{Layout, Pixels, Shape},
     simd,
+    watch::{BAND_BYTES, Watch, band_rows},
 };
 
 /// Red, green and blue of planes all of one size (JFIF's YCbCr), or of grey; anything else stays as it is.
-pub(crate) fn to_rgb(pixels: &Pixels) -> Pixels {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn to_rgb(pixels: &Pixels, watch: Watch<'_>) -> Result<Pixels, Error> {
     let Pixels { width_px, height_px, layout, .. } = *pixels;
     let bytes: Vec<u8> = match layout {
         Layout::Grey8 => {
             let mut bytes = vec![0; 3 * pixels.bytes.len()];
-            simd::run(Spread { grey: &pixels.bytes, rgb: bytes.as_chunks_mut().0 });
+            for (grey, rgb) in pixels.bytes.chunks(BAND_BYTES / 3).zip(bytes.chunks_mut(BAND_BYTES)) {
+                watch.check("rgb")?;
+                simd::run(Spread { grey, rgb: rgb.as_chunks_mut().0 });
+            }
             bytes
         }
         Layout::Ycc444 => {
@@ -19,19 +27,26 @@ pub(crate) fn to_rgb(pixels: &Pixels) -> Pixels {
             let mut bytes = vec![0; pixels.bytes.len()];
             let (luma, chroma) = pixels.bytes.split_at(plane_bytes);
             let (blue, red) = chroma.split_at(plane_bytes);
-            jpeg_shrink::ycbcr_to_rgb(luma, blue, red, &mut bytes);
+            let [luma, blue, red] = [luma, blue, red].map(|plane| plane.chunks(BAND_BYTES / 3));
+            for (((luma, blue), red), rgb) in luma.zip(blue).zip(red).zip(bytes.chunks_mut(BAND_BYTES)) {
+                watch.check("rgb")?;
+                jpeg_shrink::ycbcr_to_rgb(luma, blue, red, rgb);
+            }
             bytes
         }
-        Layout::Rgb8 | Layout::Rgba8 | Layout::Ycc420 => return pixels.clone(),
+        Layout::Rgb8 | Layout::Rgba8 | Layout::Ycc420 => return Ok(pixels.clone()),
     };
-    Pixels { width_px, height_px, layout: Layout::Rgb8, bytes }
+    Ok(Pixels { width_px, height_px, layout: Layout::Rgb8, bytes })
 }
 
 /// Chroma of half the sides, each sample the mean of the up to four it covers; of planes all of one size, anything else stays.
-pub(crate) fn halve(pixels: &Pixels) -> Pixels {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn halve(pixels: &Pixels, watch: Watch<'_>) -> Result<Pixels, Error> {
     let Pixels { width_px, height_px, layout, .. } = *pixels;
     let half = Shape { width_px, height_px, layout: Layout::Ycc420 };
-    let Some(mut halved) = Pixels::blank(half).filter(|_| layout == Layout::Ycc444) else { return pixels.clone() };
+    let Some(mut halved) = Pixels::blank(half).filter(|_| layout == Layout::Ycc444) else { return Ok(pixels.clone()) };
     for (index, from) in pixels.planes().enumerate() {
         let to = halved.plane_mut(index);
         if index == 0 {
@@ -39,14 +54,17 @@ pub(crate) fn halve(pixels: &Pixels) -> Pixels {
             continue;
         }
         let rows = from.bytes.chunks(2 * from.stride);
-        for (pair, to) in rows.zip(to.chunks_exact_mut(from.width_px.div_ceil(2) as usize)) {
+        for (at, (pair, to)) in rows.zip(to.chunks_exact_mut(from.width_px.div_ceil(2) as usize)).enumerate() {
+            if at.is_multiple_of(band_rows(2 * from.stride)) {
+                watch.check("halve chroma")?;
+            }
             let (above, below) = pair.split_at(from.stride);
             // The last row of an odd number stands for its pair.
             let below = if below.is_empty() { above } else { below };
             simd::run(HalveRow { above, below, to });
         }
     }
-    halved
+    Ok(halved)
 }
 
 /// Planes, chroma of half the sides, of rows of red, green and blue as they come: taken apart as the JPEG encoder does it itself.
@@ -87,15 +105,22 @@ fn part_pair(at: u32, upper: &[u8], lower: &[u8], planes: &mut Pixels) {
 }
 
 /// The same of a whole picture; anything but red, green and blue stays.
-pub(crate) fn to_planes(pixels: &Pixels) -> Pixels {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn to_planes(pixels: &Pixels, watch: Watch<'_>) -> Result<Pixels, Error> {
     let Pixels { width_px, height_px, layout, .. } = *pixels;
     let half = Shape { width_px, height_px, layout: Layout::Ycc420 };
-    let Some(mut planes) = Pixels::blank(half).filter(|_| layout == Layout::Rgb8) else { return pixels.clone() };
-    for (at, pair) in (0..).zip(pixels.bytes.chunks(2 * pixels.stride())) {
+    let Some(mut planes) = Pixels::blank(half).filter(|_| layout == Layout::Rgb8) else { return Ok(pixels.clone()) };
+    let pairs_a_look = band_rows(2 * pixels.stride()) as u32;
+    for (at, pair) in (0_u32..).zip(pixels.bytes.chunks(2 * pixels.stride())) {
+        if at.is_multiple_of(pairs_a_look) {
+            watch.check("planes")?;
+        }
         let (upper, lower) = pair.split_at(pixels.stride());
         part_pair(at, upper, if lower.is_empty() { upper } else { lower }, &mut planes);
     }
-    planes
+    Ok(planes)
 }
 
 /// Grey as all three colours.
@@ -105,6 +130,8 @@ struct Spread<'s> {
 }
 
 impl simd::Work for Spread<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         for (pixel, &grey) in self.rgb.iter_mut().zip(self.grey) {
@@ -121,6 +148,8 @@ struct HalveRow<'h> {
 }
 
 impl simd::Work for HalveRow<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         let mean = |above: [u8; 2], below: [u8; 2]| {
@@ -143,6 +172,18 @@ mod tests {
     use super::super::samples::noise;
     use super::*;
     use crate::{codec::Output, metadata::Written, spec::OutputFormat};
+
+    fn to_rgb(pixels: &Pixels) -> Pixels {
+        super::to_rgb(pixels, Watch::NEVER).expect("nobody ends it")
+    }
+
+    fn halve(pixels: &Pixels) -> Pixels {
+        super::halve(pixels, Watch::NEVER).expect("nobody ends it")
+    }
+
+    fn to_planes(pixels: &Pixels) -> Pixels {
+        super::to_planes(pixels, Watch::NEVER).expect("nobody ends it")
+    }
 
     #[test]
     fn colours_are_those_of_jfif() {
@@ -168,8 +209,9 @@ mod tests {
                 parting.push(at, row, &mut by_rows);
             }
             assert!(by_rows == planes, "{width}x{height}");
-            let written =
-                |pixels: &Pixels| crate::codec::encode(pixels, Output::plain(OutputFormat::Jpeg, 80), &Written::default()).unwrap();
+            let written = |pixels: &Pixels| {
+                crate::codec::encode(pixels, Output::plain(OutputFormat::Jpeg, 80), &Written::default(), Watch::NEVER).unwrap()
+            };
             assert!(written(&planes) == written(&rgb), "{width}x{height}");
         }
     }

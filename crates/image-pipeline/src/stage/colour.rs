@@ -7,9 +7,11 @@
 
 use super::ramp::{self, Ramp};
 use crate::{
+    error::Error,
     pixels::{Layout, Pixels},
     simd,
     spec::Filters,
+    watch::Watch,
 };
 
 /// Weights of red, green and blue in luma: Rec. ITU-R BT.709-6, item 3.2.
@@ -110,14 +112,17 @@ pub(crate) fn keeps_grey(filters: &Filters) -> bool {
 }
 
 /// Applies the point filters among `filters`; to a grey picture those that leave it grey.
-pub(crate) fn colour(pixels: &mut Pixels, filters: &Filters) {
-    let recipe = Recipe::of(filters);
-    match pixels.layout {
-        Layout::Rgba8 => colour_channels::<4>(&mut pixels.bytes, &recipe),
-        Layout::Grey8 => colour_grey(&mut pixels.bytes, &recipe),
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn colour(pixels: &mut Pixels, filters: &Filters, watch: Watch<'_>) -> Result<(), Error> {
+    let (recipe, layout) = (Recipe::of(filters), pixels.layout);
+    watch.bands("colour", &mut pixels.bytes, |band| match layout {
+        Layout::Rgba8 => colour_channels::<4>(band, &recipe),
+        Layout::Grey8 => colour_grey(band, &recipe),
         // Planes are made red, green and blue before.
-        _ => colour_channels::<3>(&mut pixels.bytes, &recipe),
-    }
+        _ => colour_channels::<3>(band, &recipe),
+    })
 }
 
 /// Saturation, hue and grey leave grey as it is: their rows add up to 1.
@@ -162,6 +167,8 @@ struct Turn<'t, const C: usize> {
 }
 
 impl<const C: usize> simd::Work for Turn<'_, C> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         for pixel in self.pixels {
@@ -179,6 +186,10 @@ mod tests {
     use super::super::samples::{noise, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    fn colour(pixels: &mut Pixels, filters: &Filters) {
+        super::colour(pixels, filters, Watch::NEVER).expect("nobody ends it");
+    }
 
     /// The slow twin: the definitions one after the other, in doubles.
     fn slow(pixels: &Pixels, filters: &Filters) -> Pixels {
@@ -257,10 +268,10 @@ mod tests {
             let filters = Filters { brightness, contrast, gamma, hue_deg, saturation, grayscale, invert, ..Filters::default() };
             prop_assert!(keeps_grey(&filters));
             let mut grey = noise(16, 16, Layout::Grey8, seed);
-            let mut rgb = super::super::chroma::to_rgb(&grey);
+            let mut rgb = super::super::samples::to_rgb(&grey);
             colour(&mut grey, &filters);
             colour(&mut rgb, &filters);
-            prop_assert_eq!(super::super::chroma::to_rgb(&grey), rgb);
+            prop_assert_eq!(super::super::samples::to_rgb(&grey), rgb);
         }
 
         #[test]

@@ -128,7 +128,7 @@ mod tests {
             let upper = |deep: &Deep| -> Vec<u8> { samples(deep).into_iter().map(|sample| (sample >> 8) as u8).collect() };
             let shallow = Pixels::new(7, 5, Layout::Rgba8, upper(&deep)).unwrap();
             let turned = deep.oriented(orientation).unwrap();
-            let wanted = crate::stage::orient::orient(shallow, orientation);
+            let wanted = crate::stage::orient::orient(shallow, orientation, crate::watch::Watch::NEVER).unwrap();
             assert_eq!(
                 (turned.width_px(), turned.height_px(), upper(&turned)),
                 (wanted.width_px, wanted.height_px, wanted.bytes),

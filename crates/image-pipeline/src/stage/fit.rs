@@ -9,6 +9,7 @@ use crate::{
     error::{Error, ErrorKind},
     pixels::{Pixels, Shape},
     spec::{Anchor, Kernel, Pass, ResizeMode},
+    watch::Watch,
 };
 use std::sync::Arc;
 
@@ -95,11 +96,11 @@ impl Fit {
     /// What of this picture becomes how large.
     ///
     /// # Errors
-    /// `InvalidSpec`: trimmed as it is, the result would be larger than allowed.
-    pub(crate) fn decided(&self, pixels: &Pixels) -> Result<Taking, Error> {
+    /// `InvalidSpec`: trimmed as it is, the result would be larger than allowed. As [`Watch::check`].
+    pub(crate) fn decided(&self, pixels: &Pixels, watch: Watch<'_>) -> Result<Taking, Error> {
         let pass = &*self.pass;
         let left = match &pass.trim {
-            Some(trim) => trim::find(pixels, trim),
+            Some(trim) => trim::find(pixels, trim, watch)?,
             None => Rect::whole(pixels.width_px, pixels.height_px),
         };
         let mut geometry = Geometry::of(pass, left.width_px, left.height_px);
@@ -112,7 +113,7 @@ impl Fit {
         let cuts = cuts_smartly(pass, &geometry);
         let mut region = geometry.region();
         if crops && !cuts {
-            let found = smart::find(pixels, left, geometry.crop.width_px, geometry.crop.height_px);
+            let found = smart::find(pixels, left, geometry.crop.width_px, geometry.crop.height_px, watch)?;
             (geometry.crop.left_px, geometry.crop.top_px) = (found.left_px - left.left_px, found.top_px - left.top_px);
             region = geometry.region();
         } else if cuts {
@@ -121,7 +122,7 @@ impl Fit {
             let whole_px = |length: f64, most: u32| (length.round() as u32).clamp(1, most);
             let (width, height) = (whole_px(region.width_px, part.width_px), whole_px(region.height_px, part.height_px));
             let seen = Rect { left_px: left.left_px + part.left_px, top_px: left.top_px + part.top_px, ..part };
-            let found = smart::find(pixels, seen, width, height);
+            let found = smart::find(pixels, seen, width, height, watch)?;
             // In pixels of what was left by trimming; the part's sides were rounded for the search.
             let start = |found: u32, trimmed: u32, end: u32, length: f64| f64::from(found - trimmed).min(f64::from(end) - length).max(0.0);
             region.left_px = start(found.left_px, left.left_px, part.left_px + part.width_px, region.width_px);
@@ -138,9 +139,9 @@ impl Taking {
     ///
     /// # Errors
     /// As [`resize::resize`].
-    pub(crate) fn take(&self, pixels: &Pixels) -> Result<Pixels, Error> {
+    pub(crate) fn take(&self, pixels: &Pixels, watch: Watch<'_>) -> Result<Pixels, Error> {
         let to = Shape { width_px: self.width_px, height_px: self.height_px, layout: pixels.layout };
-        resize::resize(pixels, self.region, to, self.kernel, self.linear_light)
+        resize::resize(pixels, self.region, to, self.kernel, self.linear_light, watch)
     }
 
     /// Most bytes held beside a picture of this shape.

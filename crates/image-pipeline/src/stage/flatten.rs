@@ -1,29 +1,38 @@
 //! Puts a colour under transparent pixels. After it a picture has no alpha.
 
 use super::mix;
+use crate::error::Error;
 use crate::pixels::{Layout, Pixels};
 use crate::spec::Rgb;
+use crate::watch::{BAND_BYTES, Watch};
 
 /// Lays the picture over `background` and drops the alpha channel, in the buffer it is in. Without alpha nothing happens.
-pub(crate) fn flatten(mut pixels: Pixels, background: Rgb) -> Pixels {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn flatten(mut pixels: Pixels, background: Rgb, watch: Watch<'_>) -> Result<Pixels, Error> {
     if pixels.layout != Layout::Rgba8 {
-        return pixels;
+        return Ok(pixels);
     }
     let Rgb([under_r, under_g, under_b]) = background;
-    let (all, _) = pixels.bytes.as_chunks_mut::<4>();
-    for pixel in all.iter_mut() {
-        let [r, g, b, alpha] = *pixel;
-        *pixel = [mix(r, under_r, alpha), mix(g, under_g, alpha), mix(b, under_b, alpha), alpha];
-    }
-    // Packing apart from mixing lets the compiler do the latter on many pixels at once.
-    let count = all.len();
-    for index in 1..count {
-        pixels.bytes.copy_within(index * 4..index * 4 + 3, index * 3);
+    let count = pixels.bytes.len() / 4;
+    const BAND_PX: usize = BAND_BYTES / 4;
+    for first in (0..count).step_by(BAND_PX) {
+        watch.check("flatten")?;
+        let end = (first + BAND_PX).min(count);
+        for pixel in pixels.bytes[first * 4..end * 4].as_chunks_mut::<4>().0 {
+            let [r, g, b, alpha] = *pixel;
+            *pixel = [mix(r, under_r, alpha), mix(g, under_g, alpha), mix(b, under_b, alpha), alpha];
+        }
+        // Packing apart from mixing lets the compiler do the latter on many pixels at once.
+        for index in first.max(1)..end {
+            pixels.bytes.copy_within(index * 4..index * 4 + 3, index * 3);
+        }
     }
     pixels.bytes.truncate(count * 3);
     pixels.bytes.shrink_to_fit();
     pixels.layout = Layout::Rgb8;
-    pixels
+    Ok(pixels)
 }
 
 #[cfg(test)]
@@ -31,6 +40,10 @@ mod tests {
     use super::super::samples::noise;
     use super::*;
     use proptest::prelude::*;
+
+    fn flatten(pixels: Pixels, background: Rgb) -> Pixels {
+        super::flatten(pixels, background, Watch::NEVER).expect("nobody ends it")
+    }
 
     #[test]
     fn mixing_is_exact() {

@@ -7,8 +7,10 @@
 
 use super::ramp::luma;
 use crate::{
+    error::Error,
     pixels::{Layout, Pixels},
     simd,
+    watch::{BAND_BYTES, Watch},
 };
 
 /// The luma that become 0 and 255.
@@ -20,19 +22,23 @@ pub(crate) struct Levels {
 
 impl Levels {
     /// Those of a picture; what is transparent counts by its alpha.
-    pub(crate) fn of(pixels: &Pixels) -> Self {
+    ///
+    /// # Errors
+    /// As [`Watch::check`].
+    pub(crate) fn of(pixels: &Pixels, watch: Watch<'_>) -> Result<Self, Error> {
         let mut counts = [0_u64; 256];
-        match pixels.layout {
-            Layout::Rgba8 => {
-                for pixel in pixels.bytes.as_chunks::<4>().0 {
-                    counts[usize::from(luma([pixel[0], pixel[1], pixel[2]]))] += u64::from(pixel[3]);
+        // Of planes the first is luma.
+        let bytes = pixels.width_px as usize * pixels.height_px as usize * pixels.layout.channels();
+        for band in pixels.bytes[..bytes].chunks(BAND_BYTES) {
+            watch.check("normalize")?;
+            match pixels.layout {
+                Layout::Rgba8 => {
+                    for pixel in band.as_chunks::<4>().0 {
+                        counts[usize::from(luma([pixel[0], pixel[1], pixel[2]]))] += u64::from(pixel[3]);
+                    }
                 }
-            }
-            Layout::Rgb8 => pixels.bytes.as_chunks::<3>().0.iter().for_each(|pixel| counts[usize::from(luma(*pixel))] += 1),
-            // Of planes the first is luma.
-            _ => {
-                let luma = pixels.width_px as usize * pixels.height_px as usize;
-                pixels.bytes[..luma].iter().for_each(|value| counts[usize::from(*value)] += 1);
+                Layout::Rgb8 => band.as_chunks::<3>().0.iter().for_each(|pixel| counts[usize::from(luma(*pixel))] += 1),
+                _ => band.iter().for_each(|value| counts[usize::from(*value)] += 1),
             }
         }
         let total: u64 = counts.iter().sum();
@@ -44,11 +50,11 @@ impl Levels {
                 below * 100 > total * hundredths
             })
         };
-        match (percentile(1), percentile(99)) {
+        Ok(match (percentile(1), percentile(99)) {
             (Some(low), Some(high)) => Self { low: low as u8, high: high as u8 },
             // Nothing is visible.
             _ => Self { low: 0, high: 255 },
-        }
+        })
     }
 
     /// By how much each luma moves; `None` where there is nothing to stretch.
@@ -67,18 +73,19 @@ impl Levels {
 }
 
 /// Stretches a picture's lightness; alpha stays.
-pub(crate) fn stretch(pixels: &mut Pixels, levels: Levels) {
-    let Some(moves) = levels.moves() else { return };
-    match pixels.layout {
-        Layout::Rgba8 => stretch_colours(pixels.bytes.as_chunks_mut::<4>().0, &moves),
-        Layout::Rgb8 => stretch_colours(pixels.bytes.as_chunks_mut::<3>().0, &moves),
-        _ => {
-            let luma = pixels.width_px as usize * pixels.height_px as usize;
-            for value in &mut pixels.bytes[..luma] {
-                *value = moved(*value, moves[usize::from(*value)]);
-            }
-        }
-    }
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn stretch(pixels: &mut Pixels, levels: Levels, watch: Watch<'_>) -> Result<(), Error> {
+    let Some(moves) = levels.moves() else { return Ok(()) };
+    let layout = pixels.layout;
+    // Of planes the first is luma.
+    let bytes = pixels.width_px as usize * pixels.height_px as usize * layout.channels();
+    watch.bands("normalize", &mut pixels.bytes[..bytes], |band| match layout {
+        Layout::Rgba8 => stretch_colours(band.as_chunks_mut::<4>().0, &moves),
+        Layout::Rgb8 => stretch_colours(band.as_chunks_mut::<3>().0, &moves),
+        _ => band.iter_mut().for_each(|value| *value = moved(*value, moves[usize::from(*value)])),
+    })
 }
 
 #[inline(always)]
@@ -104,6 +111,8 @@ struct Stretch<'s, const C: usize> {
 }
 
 impl<const C: usize> simd::Work for Stretch<'_, C> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         for pixel in self.pixels {
@@ -121,10 +130,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn stretch(pixels: &mut Pixels, levels: Levels) {
+        super::stretch(pixels, levels, Watch::NEVER).expect("nobody ends it");
+    }
+
+    fn levels_of(pixels: &Pixels) -> Levels {
+        Levels::of(pixels, Watch::NEVER).expect("nobody ends it")
+    }
+
     #[test]
     fn the_range_becomes_the_whole() {
         let mut pixels = picture(100, 10, Layout::Grey8, |x, _, _| 50 + x as u8);
-        let levels = Levels::of(&pixels);
+        let levels = levels_of(&pixels);
         assert_eq!(levels, Levels { low: 51, high: 149 });
         stretch(&mut pixels, levels);
         assert_eq!((pixels.bytes[0], pixels.bytes[1], pixels.bytes[50], pixels.bytes[99]), (0, 0, 128, 255));
@@ -133,28 +150,28 @@ mod tests {
     #[test]
     fn grey_and_colour_are_stretched_alike_and_alpha_weighs() {
         let mut grey = picture(64, 64, Layout::Grey8, |x, y, _| (80 + x / 2 + y) as u8);
-        let mut rgb = super::super::chroma::to_rgb(&grey);
-        assert_eq!(Levels::of(&grey), Levels::of(&rgb));
-        let levels = Levels::of(&grey);
+        let mut rgb = super::super::samples::to_rgb(&grey);
+        assert_eq!(levels_of(&grey), levels_of(&rgb));
+        let levels = levels_of(&grey);
         stretch(&mut grey, levels);
         stretch(&mut rgb, levels);
-        assert_eq!(super::super::chroma::to_rgb(&grey), rgb);
+        assert_eq!(super::super::samples::to_rgb(&grey), rgb);
         let seen = picture(20, 10, Layout::Rgba8, |x, _, channel| match (channel, x < 10) {
             (3, true) => 0,
             (3, false) => 255,
             (_, true) => 0,
             (_, false) => 90 + x as u8,
         });
-        assert_eq!(Levels::of(&seen), Levels { low: 100, high: 109 });
+        assert_eq!(levels_of(&seen), Levels { low: 100, high: 109 });
         let unseen = picture(4, 4, Layout::Rgba8, |_, _, channel| if channel == 3 { 0 } else { 70 });
-        assert_eq!(Levels::of(&unseen).moves(), None);
+        assert_eq!(levels_of(&unseen).moves(), None);
     }
 
     #[test]
     fn flat_pictures_stay() {
         let mut flat = picture(9, 9, Layout::Rgb8, |_, _, _| 77);
         let before = flat.clone();
-        stretch(&mut flat, Levels::of(&before));
+        stretch(&mut flat, levels_of(&before));
         assert_eq!(flat, before);
     }
 
@@ -187,7 +204,7 @@ mod tests {
             let pixels = noise(side, side, Layout::Grey8, seed);
             let mut sorted = pixels.bytes.clone();
             sorted.sort_unstable();
-            let Levels { low, high } = Levels::of(&pixels);
+            let Levels { low, high } = levels_of(&pixels);
             let count = sorted.len();
             prop_assert_eq!((low, high), (sorted[count / 100], sorted[count * 99 / 100]));
         }

@@ -5,35 +5,48 @@
 //! are weighted with their alpha while they are compared, so that what cannot be seen does not show.
 
 use super::premultiplied;
-use crate::pixels::{Layout, Pixels};
+use crate::{
+    error::Error,
+    pixels::{Layout, Pixels},
+    watch::Watch,
+};
 
 mod network;
 
 /// Result columns that are worked on at a time: their histograms stay in the second-level cache.
 const STRIPE_PX: usize = 256;
+/// Rows of a stripe between two looks at the watch: a pixel takes ten to twenty nanoseconds.
+const ROWS_A_LOOK: usize = 64;
+
+/// In errors.
+const STAGE: &str = "median";
 
 /// Coarse counts of 16 values each, then fine ones.
 type Histogram = [u16; 16 + 256];
 
 /// Takes the median of windows of `window_px`, at most 255; 0 and 1 do nothing. A window of an even side reaches one further to the left and up.
-pub(crate) fn median(pixels: &mut Pixels, window_px: u32) {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn median(pixels: &mut Pixels, window_px: u32, watch: Watch<'_>) -> Result<(), Error> {
     if window_px < 2 {
-        return;
+        return Ok(());
     }
     if pixels.layout == Layout::Rgba8 {
-        premultiplied::multiply(pixels);
+        premultiplied::multiply(pixels, STAGE, watch)?;
     }
     if window_px == 3 {
-        network::median_of_nine(pixels);
+        network::median_of_nine(pixels, watch)?;
     } else {
         let source = pixels.clone();
         for channel in 0..pixels.layout.channels() {
-            count(&source, pixels, channel, window_px.min(255) as usize);
+            count(&source, pixels, channel, window_px.min(255) as usize, watch)?;
         }
     }
     if pixels.layout == Layout::Rgba8 {
-        premultiplied::divide(pixels);
+        premultiplied::divide(pixels, STAGE, watch)?;
     }
+    Ok(())
 }
 
 /// Most bytes held beside a picture of these sides and channels.
@@ -72,7 +85,7 @@ fn value_at(histogram: &Histogram, rank: u16) -> u8 {
     value as u8
 }
 
-fn count(source: &Pixels, target: &mut Pixels, channel: usize, window: usize) {
+fn count(source: &Pixels, target: &mut Pixels, channel: usize, window: usize, watch: Watch<'_>) -> Result<(), Error> {
     let channels = source.layout.channels();
     let (width, height) = (source.width_px as usize, source.height_px as usize);
     let at = |x: usize, y: usize| source.bytes[(y * width + x) * channels + channel];
@@ -89,6 +102,9 @@ fn count(source: &Pixels, target: &mut Pixels, channel: usize, window: usize) {
             }
         }
         for y in 0..height {
+            if y.is_multiple_of(ROWS_A_LOOK) {
+                watch.check(STAGE)?;
+            }
             if y > 0 {
                 let (gone, new) = (row_at(y as isize - 1 - before as isize), row_at((y + after) as isize));
                 for (x, column) in (first..end).zip(&mut columns) {
@@ -111,6 +127,7 @@ fn count(source: &Pixels, target: &mut Pixels, channel: usize, window: usize) {
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -120,11 +137,15 @@ mod tests {
     use crate::simd;
     use proptest::prelude::*;
 
+    fn median(pixels: &mut Pixels, window_px: u32) {
+        super::median(pixels, window_px, Watch::NEVER).expect("nobody ends it");
+    }
+
     /// The slow twin: sorted, one pixel after the other.
     fn slow(pixels: &Pixels, window: u32) -> Pixels {
         let mut source = pixels.clone();
         if source.layout == Layout::Rgba8 {
-            premultiplied::multiply(&mut source);
+            premultiplied::multiply(&mut source, STAGE, Watch::NEVER).expect("nobody ends it");
         }
         let before = (window / 2) as i64;
         let side = |at: i64, sides: u32| at.clamp(0, i64::from(sides) - 1) as u32;
@@ -140,7 +161,7 @@ mod tests {
             values[values.len() / 2]
         });
         if result.layout == Layout::Rgba8 {
-            premultiplied::divide(&mut result);
+            premultiplied::divide(&mut result, STAGE, Watch::NEVER).expect("nobody ends it");
         }
         result
     }

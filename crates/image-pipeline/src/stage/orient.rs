@@ -1,8 +1,10 @@
 //! Turns and mirrors: EXIF orientation, rotation and flips become one of eight transforms, done in one pass.
 
+use crate::error::Error;
 use crate::pixels::{Pixels, PlaneRows};
 use crate::probe::Orientation;
 use crate::spec::{Pass, Rotation, Spec};
+use crate::watch::{Watch, band_rows};
 
 /// Side of the tiles of a transposition: two tiles of 32x32 RGBA pixels are 8 KiB, well inside the first-level cache.
 const TILE_PX: usize = 32;
@@ -96,7 +98,10 @@ pub(crate) fn place_before(orientation: Orientation, (width_px, height_px): (u32
 }
 
 /// Applies the transform, plane by plane: in place where the sides stay, else into a new buffer of the same size, tile by tile.
-pub(crate) fn orient(mut pixels: Pixels, orientation: Orientation) -> Pixels {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn orient(mut pixels: Pixels, orientation: Orientation, watch: Watch<'_>) -> Result<Pixels, Error> {
     let parts = Parts::of(orientation);
     let Pixels { width_px, height_px, layout, .. } = pixels;
     if !parts.transpose {
@@ -104,46 +109,61 @@ pub(crate) fn orient(mut pixels: Pixels, orientation: Orientation) -> Pixels {
             let width_px = layout.plane_px(index, width_px, height_px).0;
             let plane = pixels.plane_mut(index);
             match layout.channels() {
-                1 => mirror::<1>(plane, width_px, parts),
-                3 => mirror::<3>(plane, width_px, parts),
-                _ => mirror::<4>(plane, width_px, parts),
+                1 => mirror::<1>(plane, width_px, parts, watch)?,
+                3 => mirror::<3>(plane, width_px, parts, watch)?,
+                _ => mirror::<4>(plane, width_px, parts, watch)?,
             }
         }
-        return pixels;
+        return Ok(pixels);
     }
     let mut turned = Pixels { width_px: height_px, height_px: width_px, layout, bytes: vec![0; pixels.bytes.len()] };
     for (index, from) in pixels.planes().enumerate() {
         let to = turned.plane_mut(index);
         match layout.channels() {
-            1 => transpose::<1>(from, to, parts),
-            3 => transpose::<3>(from, to, parts),
-            _ => transpose::<4>(from, to, parts),
+            1 => transpose::<1>(from, to, parts, watch)?,
+            3 => transpose::<3>(from, to, parts, watch)?,
+            _ => transpose::<4>(from, to, parts, watch)?,
         }
     }
-    turned
+    Ok(turned)
 }
 
-fn mirror<const C: usize>(plane: &mut [u8], width_px: u32, parts: Parts) {
+fn mirror<const C: usize>(plane: &mut [u8], width_px: u32, parts: Parts, watch: Watch<'_>) -> Result<(), Error> {
     let stride = width_px as usize * C;
-    let rows = plane.len() / stride;
-    let (all, _) = plane.as_chunks_mut::<C>();
-    match (parts.mirror_x, parts.mirror_y) {
-        (false, false) => {}
-        (true, true) => all.reverse(),
-        (true, false) => all.chunks_exact_mut(width_px as usize).for_each(<[[u8; C]]>::reverse),
-        (false, true) => {
-            let (top, rest) = plane.split_at_mut(rows / 2 * stride);
-            top.chunks_exact_mut(stride).zip(rest.rchunks_exact_mut(stride)).for_each(|(above, below)| above.swap_with_slice(below));
+    let rows_a_look = band_rows(stride);
+    let turn = |row: &mut [u8]| {
+        if parts.mirror_x {
+            row.as_chunks_mut::<C>().0.reverse();
         }
+    };
+    // With its top at the bottom: pairs of rows, and the middle one of an odd number.
+    let swapped = if parts.mirror_y { plane.len() / stride / 2 * stride } else { 0 };
+    let (top, rest) = plane.split_at_mut(swapped);
+    let (rest, bottom) = rest.split_at_mut(rest.len() - swapped);
+    for (at, (above, below)) in top.chunks_exact_mut(stride).zip(bottom.rchunks_exact_mut(stride)).enumerate() {
+        if at.is_multiple_of(rows_a_look) {
+            watch.check("orient")?;
+        }
+        above.swap_with_slice(below);
+        turn(above);
+        turn(below);
     }
+    for (at, row) in rest.chunks_exact_mut(stride).enumerate() {
+        if at.is_multiple_of(rows_a_look) {
+            watch.check("orient")?;
+        }
+        turn(row);
+    }
+    Ok(())
 }
 
-fn transpose<const C: usize>(from: PlaneRows<'_>, to: &mut [u8], parts: Parts) {
+fn transpose<const C: usize>(from: PlaneRows<'_>, to: &mut [u8], parts: Parts, watch: Watch<'_>) -> Result<(), Error> {
     let (width, height) = (from.height_px as usize, from.width_px as usize);
     let (source, _) = from.bytes.as_chunks::<C>();
     let (target, _) = to.as_chunks_mut::<C>();
     // Columns of the source are rows of the target: `height` pixels stand between two neighbours in a target row.
     for (band, rows) in target.chunks_mut(width * TILE_PX).enumerate() {
+        watch.check("orient")?;
         for tile_left in (0..width).step_by(TILE_PX) {
             let tile_right = (tile_left + TILE_PX).min(width);
             for (row_in_band, row) in rows.chunks_exact_mut(width).enumerate() {
@@ -156,6 +176,7 @@ fn transpose<const C: usize>(from: PlaneRows<'_>, to: &mut [u8], parts: Parts) {
             }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -164,6 +185,10 @@ mod tests {
     use super::*;
     use crate::pixels::Layout;
     use proptest::prelude::*;
+
+    fn orient(pixels: Pixels, orientation: Orientation) -> Pixels {
+        super::orient(pixels, orientation, Watch::NEVER).expect("nobody ends it")
+    }
 
     /// Where the pixel at (x, y) of a `width` x `height` picture goes, straight from the table of Exif 2.32.
     fn place(orientation: Orientation, x: u32, y: u32, width: u32, height: u32) -> (u32, u32) {

@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     pixels::{Layout, Pixels, Shape},
     spec::{Gravity, Kernel, Place, TextMark, Watermark},
+    watch::{Watch, band_rows},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -85,29 +86,28 @@ impl Overlay {
     /// Lays it over a picture of red, green, blue and perhaps alpha.
     ///
     /// # Errors
-    /// `Internal`, or `InvalidSpec` where text has characters that the font has not.
-    pub(crate) fn lay_over(&self, under: &mut Pixels) -> Result<(), Error> {
+    /// `Internal`, or `InvalidSpec` where text has characters that the font has not. As [`Watch::check`].
+    pub(crate) fn lay_over(&self, under: &mut Pixels, watch: Watch<'_>) -> Result<(), Error> {
         let (width_px, height_px) = (under.width_px, under.height_px);
         match self {
             Self::Image { pixels, mark, dpr } => match Self::scaled_px(pixels, mark.scale, width_px, height_px) {
-                None => lay(under, pixels, mark.place, (mark.x, mark.y), mark.opacity, *dpr),
+                None => lay(under, pixels, mark.place, (mark.x, mark.y), mark.opacity, *dpr, watch),
                 Some((width_px, height_px)) => {
                     let to = Shape { width_px, height_px, layout: Layout::Rgba8 };
-                    let scaled = resize::resize(pixels, Region::whole(pixels.shape()), to, Kernel::Lanczos3, false)?;
-                    lay(under, &scaled, mark.place, (mark.x, mark.y), mark.opacity, *dpr);
+                    let scaled = resize::resize(pixels, Region::whole(pixels.shape()), to, Kernel::Lanczos3, false, watch)?;
+                    lay(under, &scaled, mark.place, (mark.x, mark.y), mark.opacity, *dpr, watch)
                 }
             },
             Self::Text { mark, dpr } => {
                 let line = lettering::line(mark, *dpr, width_px, height_px)?;
-                lay(under, &line, mark.place, (mark.x, mark.y), mark.opacity, *dpr);
+                lay(under, &line, mark.place, (mark.x, mark.y), mark.opacity, *dpr, watch)
             }
         }
-        Ok(())
     }
 }
 
 /// Lays `over`, which has alpha, where it belongs.
-fn lay(under: &mut Pixels, over: &Pixels, place: Place, (x, y): (f32, f32), opacity: f32, dpr: f64) {
+fn lay(under: &mut Pixels, over: &Pixels, place: Place, (x, y): (f32, f32), opacity: f32, dpr: f64, watch: Watch<'_>) -> Result<(), Error> {
     // Two steps of a byte, so that faint ones keep their shades.
     let opacity = (opacity.clamp(0.0, 1.0) * 256.0).round() as u32;
     let (outer, inner) = ((under.width_px, under.height_px), (over.width_px, over.height_px));
@@ -123,19 +123,19 @@ fn lay(under: &mut Pixels, over: &Pixels, place: Place, (x, y): (f32, f32), opac
             let is_moved = place == Place::Chequered && ((top - middle) / down) % 2 != 0;
             let mut left = first(outer.0, inner.0, across) - if is_moved { across / 2 } else { 0 };
             while left < i64::from(outer.0) {
-                compose(under, over, left, top, opacity);
+                compose(under, over, left, top, opacity, watch)?;
                 left += across;
             }
             top += down;
         }
-        return;
+        return Ok(());
     };
     let (left, top) = geometry::position(Gravity { anchor, x, y }, dpr, outer, inner);
-    compose(under, over, left, top, opacity);
+    compose(under, over, left, top, opacity, watch)
 }
 
 /// Lays `over` with its top left pixel at a place that may be outside; `opacity` in parts of 256.
-fn compose(under: &mut Pixels, over: &Pixels, left: i64, top: i64, opacity: u32) {
+fn compose(under: &mut Pixels, over: &Pixels, left: i64, top: i64, opacity: u32, watch: Watch<'_>) -> Result<(), Error> {
     let span = |start: i64, length: u32, most: u32| {
         let (from, to) = (start.max(0), (start + i64::from(length)).min(i64::from(most)));
         (from < to).then(|| (from as usize, (from - start) as usize, (to - from) as usize))
@@ -143,11 +143,14 @@ fn compose(under: &mut Pixels, over: &Pixels, left: i64, top: i64, opacity: u32)
     let (Some((x, from_x, width)), Some((y, from_y, height))) =
         (span(left, over.width_px, under.width_px), span(top, over.height_px, under.height_px))
     else {
-        return;
+        return Ok(());
     };
     let (under_stride, over_stride) = (under.stride(), over.stride());
     let channels = under.layout.channels();
     for row in 0..height {
+        if row.is_multiple_of(band_rows(width * 4)) {
+            watch.check("overlay")?;
+        }
         let from = &over.bytes[(from_y + row) * over_stride + from_x * 4..][..width * 4];
         let to = &mut under.bytes[(y + row) * under_stride + x * channels..][..width * channels];
         if channels == 4 {
@@ -161,6 +164,7 @@ fn compose(under: &mut Pixels, over: &Pixels, left: i64, top: i64, opacity: u32)
             }
         }
     }
+    Ok(())
 }
 
 fn faded(alpha: u8, opacity: u32) -> u8 {
@@ -219,12 +223,12 @@ mod tests {
         ] {
             for layout in [Layout::Rgb8, Layout::Rgba8] {
                 let mut under = picture(20, 10, layout, |_, _, _| 90);
-                image(red(4, 2), place, 0.0).lay_over(&mut under).expect("lays");
+                image(red(4, 2), place, 0.0).lay_over(&mut under, Watch::NEVER).expect("lays");
                 assert_eq!(reds(&under), wanted, "{place:?} {layout:?}");
             }
         }
         let mut under = picture(40, 20, Layout::Rgb8, |_, _, _| 90);
-        image(red(4, 2), Place::At(Anchor::West), 0.5).lay_over(&mut under).expect("lays");
+        image(red(4, 2), Place::At(Anchor::West), 0.5).lay_over(&mut under, Watch::NEVER).expect("lays");
         assert_eq!(reds(&under), (0, 19, 5, 14, 200), "half of the width, fit inside");
     }
 
@@ -232,7 +236,7 @@ mod tests {
     fn tiles_keep_their_distance_and_rows_alternate() {
         let mut under = picture(30, 30, Layout::Rgb8, |_, _, _| 90);
         let mark = Watermark { name: None, opacity: 1.0, place: Place::Chequered, x: 6.0, y: 6.0, scale: 0.0 };
-        Overlay::Image { pixels: Arc::new(red(4, 4)), mark, dpr: 1.0 }.lay_over(&mut under).expect("lays");
+        Overlay::Image { pixels: Arc::new(red(4, 4)), mark, dpr: 1.0 }.lay_over(&mut under, Watch::NEVER).expect("lays");
         let is_red = |x, y| at(&under, x, y) == [255, 0, 0];
         // The middle one, its neighbours in the row, and those of the next row half-way between.
         assert!(is_red(13, 13) && is_red(16, 16) && !is_red(17, 13) && is_red(23, 13) && is_red(3, 13));
@@ -244,7 +248,7 @@ mod tests {
         for (x, y) in [(-2.0, -1.0), (-400.0, 0.0), (0.0, 70.0)] {
             let mut under = noise(6, 5, Layout::Rgb8, 1);
             let mark = Watermark { name: None, opacity: 1.0, place: Place::At(Anchor::NorthWest), x, y, scale: 0.0 };
-            Overlay::Image { pixels: Arc::new(red(4, 3)), mark, dpr: 1.0 }.lay_over(&mut under).expect("lays");
+            Overlay::Image { pixels: Arc::new(red(4, 3)), mark, dpr: 1.0 }.lay_over(&mut under, Watch::NEVER).expect("lays");
             let wanted = if x == -2.0 { 4 } else { 0 };
             assert_eq!(reds(&under).4, wanted, "{x} {y}");
         }
@@ -255,7 +259,7 @@ mod tests {
         fn is_over_as_it_is_defined(under in pictures(7), seed in any::<u64>(), opacity in 0.0_f32..=1.0) {
             let over = noise(under.width_px, under.height_px, Layout::Rgba8, seed);
             let mut result = under.clone();
-            lay(&mut result, &over, Place::At(Anchor::Centre), (0.0, 0.0), opacity, 1.0);
+            lay(&mut result, &over, Place::At(Anchor::Centre), (0.0, 0.0), opacity, 1.0, Watch::NEVER).expect("nobody ends it");
             for y in 0..under.height_px {
                 for x in 0..under.width_px {
                     let (below, above, got) = (at(&under, x, y), at(&over, x, y), at(&result, x, y));

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::pixels::{Layout, Pixels, Shape, SourcePlane};
 use crate::probe::Orientation;
 use crate::spec::Kernel;
+use crate::watch::{BAND_BYTES, Watch};
 
 /// A picture being made of rows that come in order.
 pub(crate) struct Feed {
@@ -66,8 +67,30 @@ impl Feed {
         Ok(Self { way: Way::Resize(resizers), target })
     }
 
-    /// Takes the next rows of plane `index`, `first_row` and on, `stride` bytes from one to the next.
-    pub(crate) fn push(&mut self, index: usize, first_row: u32, rows: &[u8], stride: usize) {
+    /// Takes the next rows of plane `index`, `first_row` and on, `stride` bytes from one to the next. Leaves off once work is to end: the caller
+    /// looks for himself.
+    pub(crate) fn push(&mut self, index: usize, first_row: u32, rows: &[u8], stride: usize, watch: Watch<'_>) {
+        let rows_a_look = self.rows_a_look(index, stride);
+        let mut first_row = first_row;
+        for some in rows.chunks(stride * rows_a_look as usize) {
+            if watch.is_over() {
+                return;
+            }
+            self.push_some(index, first_row, some, stride);
+            first_row += rows_a_look;
+        }
+    }
+
+    /// Rows of a plane that are a band, they or what is made of them: at least one.
+    fn rows_a_look(&self, index: usize, stride: usize) -> u32 {
+        let made_of_one = match &self.way {
+            Way::Resize(resizers) => resizers.get(index).map_or(0, |resizer| resizer.target_bytes() / resizer.source_rows().len().max(1)),
+            Way::Part(..) => 0,
+        };
+        (BAND_BYTES / stride.max(made_of_one).max(1)).max(1) as u32
+    }
+
+    fn push_some(&mut self, index: usize, first_row: u32, rows: &[u8], stride: usize) {
         match &mut self.way {
             Way::Resize(resizers) => {
                 if let Some(resizer) = resizers.get_mut(index) {
@@ -100,12 +123,20 @@ impl Feed {
 /// The same from a picture that is there.
 ///
 /// # Errors
-/// As [`Feed::new`].
-pub(crate) fn resize(source: &Pixels, region: Region, to: Shape, kernel: Kernel, linear_light: bool) -> Result<Pixels, Error> {
+/// As [`Feed::new`] and [`Watch::check`].
+pub(crate) fn resize(
+    source: &Pixels,
+    region: Region,
+    to: Shape,
+    kernel: Kernel,
+    linear_light: bool,
+    watch: Watch<'_>,
+) -> Result<Pixels, Error> {
     let planes: Vec<SourcePlane> = planes_of(source.shape()).collect();
     let mut feed = Feed::new(&planes, region, to, Orientation::Upright, kernel, linear_light)?;
     for (index, plane) in source.planes().enumerate() {
-        feed.push(index, 0, plane.bytes, plane.stride);
+        feed.push(index, 0, plane.bytes, plane.stride, watch);
+        watch.check("resize")?;
     }
     feed.finish()
 }
@@ -173,6 +204,10 @@ mod tests {
     use super::super::samples::{at, max_difference, noise, picture, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    fn resize(source: &Pixels, region: Region, to: Shape, kernel: Kernel, linear_light: bool) -> Result<Pixels, Error> {
+        super::resize(source, region, to, kernel, linear_light, Watch::NEVER)
+    }
 
     fn resize_to(source: &Pixels, region: Region, width_px: u32, height_px: u32) -> Result<Pixels, Error> {
         resize(source, region, Shape { width_px, height_px, layout: source.layout }, Kernel::Lanczos3, false)
@@ -275,18 +310,18 @@ mod tests {
                 *sample = value(index, at as u32 % 120, at as u32 / 120);
             }
         }
-        let rgb = super::super::chroma::to_rgb(&smooth);
+        let rgb = super::super::samples::to_rgb(&smooth);
         for (width_px, height_px) in [(40, 30), (37, 11), (120, 90), (7, 7)] {
             let region = Region { left_px: 3.5, top_px: 2.25, width_px: 111.0, height_px: 80.5 };
             let wanted = resize_to(&rgb, region, width_px, height_px).expect("resizes");
             let got =
                 resize(&smooth, region, Shape { width_px, height_px, layout: Layout::Ycc444 }, Kernel::Lanczos3, false).expect("resizes");
-            let difference = max_difference(&super::super::chroma::to_rgb(&got), &wanted);
+            let difference = max_difference(&super::super::samples::to_rgb(&got), &wanted);
             assert!(difference <= 4, "{width_px}x{height_px}: {difference}");
             // Halved chroma is the mean of what it covers.
             let half =
                 resize(&smooth, region, Shape { width_px, height_px, layout: Layout::Ycc420 }, Kernel::Lanczos3, false).expect("resizes");
-            let difference = max_difference(&half, &super::super::chroma::halve(&got));
+            let difference = max_difference(&half, &super::super::samples::halve(&got));
             assert!(difference <= 6, "{width_px}x{height_px}: {difference}");
         }
     }

@@ -1,6 +1,10 @@
 //! Pictures for the tests of the stages, made in code.
 
-use crate::pixels::{Layout, Pixels};
+use crate::{
+    pixels::{Layout, Pixels},
+    stage::chroma,
+    watch::Watch,
+};
 use proptest::prelude::*;
 
 /// A picture whose bytes are `byte(x, y, channel)`.
@@ -46,4 +50,14 @@ pub(crate) fn pictures(max_side: u32) -> impl Strategy<Value = Pixels> {
 pub(crate) fn max_difference(one: &Pixels, other: &Pixels) -> u8 {
     assert_eq!((one.width_px, one.height_px, one.layout), (other.width_px, other.height_px, other.layout));
     one.bytes.iter().zip(&other.bytes).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
+}
+
+/// In red, green and blue.
+pub(crate) fn to_rgb(pixels: &Pixels) -> Pixels {
+    chroma::to_rgb(pixels, Watch::NEVER).expect("nobody ends it")
+}
+
+/// With chroma of half the sides.
+pub(crate) fn halve(pixels: &Pixels) -> Pixels {
+    chroma::halve(pixels, Watch::NEVER).expect("nobody ends it")
 }

@@ -1,25 +1,37 @@
 //! Unsharp mask: each colour moves away from its blurred neighbourhood by as much as it differs from it.
 
 use super::blur::blur;
-use crate::pixels::{Layout, Pixels};
+use crate::{
+    error::Error,
+    pixels::{Layout, Pixels},
+    watch::{BAND_BYTES, Watch},
+};
 
 /// Sharpens with a mask of standard deviation `sigma_px`, 0 to 100: `2 * v - blurred(v)`. Alpha is untouched. 0 does nothing.
 /// Holds a second picture of the same size while it runs.
-pub(crate) fn sharpen(pixels: &mut Pixels, sigma_px: f32) {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn sharpen(pixels: &mut Pixels, sigma_px: f32, watch: Watch<'_>) -> Result<(), Error> {
     if sigma_px.is_nan() || sigma_px <= 0.0 {
-        return;
+        return Ok(());
     }
     let mut blurred = pixels.clone();
-    blur(&mut blurred, sigma_px);
-    if pixels.layout == Layout::Rgba8 {
-        // Alpha does not differ from its neighbourhood, then.
-        for (soft, pixel) in blurred.bytes.as_chunks_mut::<4>().0.iter_mut().zip(pixels.bytes.as_chunks::<4>().0) {
-            soft[3] = pixel[3];
+    blur(&mut blurred, sigma_px, watch)?;
+    let has_alpha = pixels.layout == Layout::Rgba8;
+    for (values, softs) in pixels.bytes.chunks_mut(BAND_BYTES).zip(blurred.bytes.chunks_mut(BAND_BYTES)) {
+        watch.check("sharpen")?;
+        if has_alpha {
+            // Alpha does not differ from its neighbourhood, then.
+            for (soft, pixel) in softs.as_chunks_mut::<4>().0.iter_mut().zip(values.as_chunks::<4>().0) {
+                soft[3] = pixel[3];
+            }
+        }
+        for (value, soft) in values.iter_mut().zip(softs) {
+            *value = away(*value, *soft);
         }
     }
-    for (value, soft) in pixels.bytes.iter_mut().zip(&blurred.bytes) {
-        *value = away(*value, *soft);
-    }
+    Ok(())
 }
 
 /// `2 * value - soft`, confined; one of the differences is 0.
@@ -33,6 +45,14 @@ mod tests {
     use super::super::samples::{at, noise, picture, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    fn sharpen(pixels: &mut Pixels, sigma_px: f32) {
+        super::sharpen(pixels, sigma_px, Watch::NEVER).expect("nobody ends it");
+    }
+
+    fn blur(pixels: &mut Pixels, sigma_px: f32) {
+        super::blur(pixels, sigma_px, Watch::NEVER).expect("nobody ends it");
+    }
 
     #[test]
     fn an_edge_gets_steeper_and_flat_parts_stay() {
@@ -53,10 +73,10 @@ mod tests {
     #[test]
     fn grey_is_sharpened_as_its_colours_would_be() {
         let mut grey = noise(31, 20, Layout::Grey8, 5);
-        let mut rgb = super::super::chroma::to_rgb(&grey);
+        let mut rgb = super::super::samples::to_rgb(&grey);
         sharpen(&mut grey, 1.0);
         sharpen(&mut rgb, 1.0);
-        assert_eq!(super::super::chroma::to_rgb(&grey), rgb);
+        assert_eq!(super::super::samples::to_rgb(&grey), rgb);
     }
 
     proptest! {

@@ -8,8 +8,14 @@
 //!    edges, so that what is worth looking at is not cut through. The best place wins, of equal ones the one nearest to the picture's middle.
 
 use super::geometry::Rect;
-use crate::pixels::{Layout, Pixels};
+use crate::{
+    error::Error,
+    pixels::{Layout, Pixels},
+    watch::Watch,
+};
 
+/// In errors.
+const STAGE: &str = "smart crop";
 /// Cells along the longer side.
 const CELLS: usize = 96;
 /// Weights of the four scores, each 0 to 1.
@@ -28,9 +34,12 @@ pub(crate) fn scratch_bytes(height_px: u32) -> u64 {
 }
 
 /// Where a part of `width_px` x `height_px`, nowhere larger than what it lies `within`, shows most. The picture has one plane.
-pub(crate) fn find(pixels: &Pixels, within: Rect, width_px: u32, height_px: u32) -> Rect {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn find(pixels: &Pixels, within: Rect, width_px: u32, height_px: u32, watch: Watch<'_>) -> Result<Rect, Error> {
     let cell_px = (within.width_px.max(within.height_px) as usize).div_ceil(CELLS);
-    let cells = Cells::of(pixels, within, cell_px);
+    let cells = Cells::of(pixels, within, cell_px, watch)?;
     let scores = cells.scores();
     let along = |full: u32, part: u32| Axis::new(full, part, cell_px);
     let (across, down) = (along(within.width_px, width_px), along(within.height_px, height_px));
@@ -38,6 +47,7 @@ pub(crate) fn find(pixels: &Pixels, within: Rect, width_px: u32, height_px: u32)
     let mut best = (f32::MIN, 0_u32, across.middle(), down.middle());
     let mut shown = vec![0.0_f32; cells.height];
     for left_px in across.places() {
+        watch.check(STAGE)?;
         for (row, sum) in scores.chunks_exact(cells.width).zip(&mut shown) {
             *sum = across.weighted(left_px, row);
         }
@@ -51,7 +61,7 @@ pub(crate) fn find(pixels: &Pixels, within: Rect, width_px: u32, height_px: u32)
             }
         }
     }
-    Rect { left_px: within.left_px + best.2, top_px: within.top_px + best.3, width_px, height_px }
+    Ok(Rect { left_px: within.left_px + best.2, top_px: within.top_px + best.3, width_px, height_px })
 }
 
 /// One direction: where the part can lie, and what its cells weigh.
@@ -106,7 +116,7 @@ struct Cells {
 }
 
 impl Cells {
-    fn of(pixels: &Pixels, within: Rect, cell_px: usize) -> Self {
+    fn of(pixels: &Pixels, within: Rect, cell_px: usize, watch: Watch<'_>) -> Result<Self, Error> {
         let width = (within.width_px as usize).div_ceil(cell_px);
         let height = (within.height_px as usize).div_ceil(cell_px);
         let channels = pixels.layout.channels();
@@ -115,6 +125,7 @@ impl Cells {
         let rows = pixels.bytes.chunks_exact(pixels.stride()).skip(within.top_px as usize).take(within.height_px as usize);
         let rows: Vec<&[u8]> = rows.map(|row| &row[part.clone()]).collect();
         for band in rows.chunks(cell_px) {
+            watch.check(STAGE)?;
             for cell in 0..width {
                 let (mut sums, mut alpha, mut count) = ([0_u64; 3], 0_u64, 0_u64);
                 for row in band {
@@ -133,7 +144,7 @@ impl Cells {
                 cells.alphas.push(alpha as f32 / (count.max(1) * 255) as f32);
             }
         }
-        cells
+        Ok(cells)
     }
 
     fn scores(&self) -> Vec<f32> {
@@ -197,7 +208,7 @@ mod tests {
     }
 
     fn find(pixels: &Pixels, width_px: u32, height_px: u32) -> Rect {
-        super::find(pixels, Rect::whole(pixels.width_px, pixels.height_px), width_px, height_px)
+        super::find(pixels, Rect::whole(pixels.width_px, pixels.height_px), width_px, height_px, Watch::NEVER).expect("nobody ends it")
     }
 
     fn holds(rect: Rect, at: (u32, u32), radius: u32) -> bool {

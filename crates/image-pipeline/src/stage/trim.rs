@@ -5,20 +5,28 @@
 
 use super::{geometry::Rect, mix};
 use crate::{
+    error::Error,
     pixels::{Layout, Pixels},
     spec::{Rgb, Trim},
+    watch::{Watch, band_rows},
 };
 
 /// What is left of a picture of one plane.
-pub(crate) fn find(pixels: &Pixels, trim: &Trim) -> Rect {
+///
+/// # Errors
+/// As [`Watch::check`].
+pub(crate) fn find(pixels: &Pixels, trim: &Trim, watch: Watch<'_>) -> Result<Rect, Error> {
     match pixels.layout {
-        Layout::Rgba8 => find_channels::<4>(pixels, trim, |[r, g, b, alpha]| [mix(r, 0, alpha), mix(g, 0, alpha), mix(b, 0, alpha), alpha]),
-        Layout::Rgb8 => find_channels::<3>(pixels, trim, |pixel| pixel),
-        _ => find_channels::<1>(pixels, trim, |pixel| pixel),
+        Layout::Rgba8 => {
+            let weighted = |[r, g, b, alpha]: [u8; 4]| [mix(r, 0, alpha), mix(g, 0, alpha), mix(b, 0, alpha), alpha];
+            find_channels::<4>(pixels, trim, weighted, watch)
+        }
+        Layout::Rgb8 => find_channels::<3>(pixels, trim, |pixel| pixel, watch),
+        _ => find_channels::<1>(pixels, trim, |pixel| pixel, watch),
     }
 }
 
-fn find_channels<const C: usize>(pixels: &Pixels, trim: &Trim, seen: impl Fn([u8; C]) -> [u8; C]) -> Rect {
+fn find_channels<const C: usize>(pixels: &Pixels, trim: &Trim, seen: impl Fn([u8; C]) -> [u8; C], watch: Watch<'_>) -> Result<Rect, Error> {
     let (width, height) = (pixels.width_px as usize, pixels.height_px as usize);
     let whole = Rect::whole(pixels.width_px, pixels.height_px);
     let (all, _) = pixels.bytes.as_chunks::<C>();
@@ -31,11 +39,23 @@ fn find_channels<const C: usize>(pixels: &Pixels, trim: &Trim, seen: impl Fn([u8
     // Differences are whole numbers.
     let threshold = trim.threshold.clamp(0.0, 255.0) as u8;
     let differs = |pixel: &[u8; C]| seen(*pixel).iter().zip(edge).any(|(value, edge)| value.abs_diff(edge) > threshold);
-    let rows = || all.chunks_exact(width);
-    let Some(top) = rows().position(|row| row.iter().any(differs)) else { return whole };
-    let bottom = rows().rposition(|row| row.iter().any(differs)).unwrap_or(top);
+    let row = |y: usize| &all[y * width..(y + 1) * width];
+    let look = |y: usize| if y.is_multiple_of(band_rows(width * C)) { watch.check("fit") } else { Ok(()) };
+    let shows = |y: usize| look(y).map(|()| row(y).iter().any(differs));
+    let (mut top, mut bottom) = (0, height - 1);
+    while !shows(top)? {
+        top += 1;
+        if top == height {
+            return Ok(whole);
+        }
+    }
+    while !shows(bottom)? {
+        bottom -= 1;
+    }
     let (mut left, mut right) = (width, 0);
-    for row in rows().skip(top).take(bottom - top + 1) {
+    for y in top..=bottom {
+        look(y)?;
+        let row = row(y);
         // Only what could move an edge outwards is looked at.
         if let Some(first) = row[..left].iter().position(differs) {
             left = first;
@@ -52,12 +72,12 @@ fn find_channels<const C: usize>(pixels: &Pixels, trim: &Trim, seen: impl Fn([u8
     if trim.equal_vertical {
         gaps_y = even(gaps_y);
     }
-    Rect {
+    Ok(Rect {
         left_px: gaps_x.0 as u32,
         top_px: gaps_y.0 as u32,
         width_px: (width - gaps_x.0 - gaps_x.1) as u32,
         height_px: (height - gaps_y.0 - gaps_y.1) as u32,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -65,6 +85,10 @@ mod tests {
     use super::super::samples::{at, noise, picture, pictures};
     use super::*;
     use proptest::prelude::*;
+
+    fn find(pixels: &Pixels, trim: &Trim) -> Rect {
+        super::find(pixels, trim, Watch::NEVER).expect("nobody ends it")
+    }
 
     fn trim(threshold: f32, colour: Option<[u8; 3]>) -> Trim {
         Trim { threshold, colour: colour.map(Rgb), equal_horizontal: false, equal_vertical: false }

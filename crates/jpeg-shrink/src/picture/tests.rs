@@ -49,7 +49,7 @@ fn decoded(bytes: &[u8], options: Options, serial: bool) -> (Vec<u8>, Option<Err
         stream.read_serially();
     }
     let mut pixels = vec![0; picture.row_bytes() * picture.row_count()];
-    let fault = picture.read_rows(input, &mut pixels).err().or_else(|| picture.fault().cloned());
+    let fault = picture.read_rows(input, &mut pixels, &|| true).err().or_else(|| picture.fault().cloned());
     (pixels, fault)
 }
 

@@ -7,6 +7,7 @@ mod chance;
 mod corners;
 mod corpus;
 mod hostile;
+mod interrupted;
 mod markers;
 mod pictures;
 mod pieces;

@@ -1,7 +1,8 @@
 //! What is refused, with what text, and that nothing is written then.
 
 use crate::fixture::plane;
-use jpeg_write::{Error, MAX_SEGMENT_BYTES, Options, Picture, Plane, Sampling, Segment, encode};
+use jpeg_write::{Error, MAX_SEGMENT_BYTES, Options, Picture, Plane, Sampling, Segment, encode, encode_while};
+use std::cell::Cell;
 
 fn refused(picture: &Picture<'_>, options: &Options<'_>) -> Error {
     let mut out = vec![1, 2, 3];
@@ -59,4 +60,44 @@ fn options_are_checked() {
         "segment APP2 has 65534 bytes, allowed are APP0 to APP15 and 65533 bytes"
     );
     assert_eq!(with(&[Segment { number: 16, bytes: &[] }]), Error::Segment { number: 16, bytes: 0 });
+}
+
+/// Asked once a row of MCUs at least, in every pass; given up at whichever question, nothing is left behind; otherwise the bytes are the same.
+#[test]
+fn a_picture_can_be_given_up_all_along() {
+    let (width_px, height_px) = (640, 400);
+    let mut state = 1_u32;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    };
+    let noise: Vec<u8> = (0..3 * 640 * 400).map(|_| next()).collect();
+    let picture = Picture::Rgb { bytes: &noise, width_px, height_px };
+    for (progressive, quality, passes) in [(false, 80, 1), (false, 100, 2), (true, 80, 2), (true, 100, 2)] {
+        let options = Options { progressive, ..Options::new(quality) };
+        let (mut plain, mut asked) = (Vec::new(), Vec::new());
+        encode(&picture, &options, &mut plain).expect("writes");
+        let questions = Cell::new(0_u32);
+        let count = || {
+            questions.set(questions.get() + 1);
+            true
+        };
+        encode_while(&picture, &options, &mut asked, &count).expect("writes");
+        assert_eq!(plain, asked);
+        let all = questions.get();
+        let mcu_rows = height_px.div_ceil(if options.sampling == Sampling::Half { 16 } else { 8 });
+        assert!(all >= passes * mcu_rows, "{all} questions, {progressive} {quality}");
+        for last in [0, 1, mcu_rows, all / 2, all - 1] {
+            questions.set(0);
+            let until = || {
+                questions.set(questions.get() + 1);
+                questions.get() <= last
+            };
+            let mut out = vec![1, 2, 3];
+            assert_eq!(encode_while(&picture, &options, &mut out, &until), Err(Error::Interrupted), "after {last} of {all}");
+            assert_eq!((&out[..], questions.get()), (&[1, 2, 3][..], last + 1));
+        }
+    }
 }

@@ -193,11 +193,11 @@ fn assert_same(found: &[Seen], wanted: &[Seen], within: u8, what: &str) {
 /// Writes canvases as an animation.
 fn written(width_px: u32, height_px: u32, seen: &[Seen], output: Output, plays: Plays) -> Vec<u8> {
     let picture = |seen: &Seen| Pixels::new(width_px, height_px, Layout::Rgba8, seen.0.as_flattened().to_vec()).unwrap();
-    let mut file = Moving::begin(output, plays, &picture(&seen[0])).unwrap();
+    let mut file = Moving::begin(output, plays, &picture(&seen[0]), crate::watch::Watch::NEVER).unwrap();
     for seen in seen {
-        file.add(&picture(seen), seen.1).unwrap();
+        file.add(&picture(seen), seen.1, crate::watch::Watch::NEVER).unwrap();
     }
-    file.finish(&Written::default()).unwrap()
+    file.finish(&Written::default(), crate::watch::Watch::NEVER).unwrap()
 }
 
 prop_compose! {

@@ -1,7 +1,14 @@
-//! LZW as GIF has it (GIF89a specification, appendix F): data sub-blocks to indices. Knows nothing of frames or colours.
+//! LZW as GIF has it (GIF89a specification, appendix F): data sub-blocks to indices, and indices to codes. Knows nothing of frames or colours.
 //!
 //! Every string of the table is a stretch of what was written already, so the table holds places, not letters, and a code is one copy.
 //! Invariant: nothing is written outside of `out`, no stretch reaches behind what was written, and each code read takes bits of the source.
+
+use crate::{
+    codec::ENCODE,
+    error::{Error, ErrorKind},
+    probe::Format,
+    watch::Watch,
+};
 
 /// Bytes that `out` must be longer than the picture, so that copies may go in steps.
 pub(super) const SLACK: usize = STEP;
@@ -24,6 +31,45 @@ pub(super) enum Fault {
 struct Stretch {
     start: u32,
     length: u32,
+}
+
+/// Indices packed between two looks at the watch: several milliseconds.
+const PACKED_A_LOOK: usize = 1 << 18;
+
+/// Indices to what `gif` writes as a frame packed before: bits of an index, and codes.
+///
+/// # Errors
+/// `Internal`; as [`Watch::check`].
+pub(super) fn pack(indices: Vec<u8>, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
+    let broken = || Error::new(ErrorKind::Internal, ENCODE, "gif could not be packed").in_format(Format::Gif);
+    let largest = indices.iter().copied().max().unwrap_or(0);
+    // Two bits at least: one has no room for the codes that mean something else.
+    let bits = (u32::from(largest) + 1).max(4).next_power_of_two().trailing_zeros() as u8;
+    let mut packed = vec![bits];
+    let mut encoder = weezl::encode::Encoder::new(weezl::BitOrder::Lsb, bits);
+    let mut codes = [0; 1 << 12];
+    for band in indices.chunks(PACKED_A_LOOK) {
+        watch.check(ENCODE)?;
+        let mut left = band;
+        while !left.is_empty() {
+            let made = encoder.encode_bytes(left, &mut codes);
+            if made.status.is_err() || made.consumed_in + made.consumed_out == 0 {
+                return Err(broken());
+            }
+            packed.extend_from_slice(&codes[..made.consumed_out]);
+            left = &left[made.consumed_in..];
+        }
+    }
+    encoder.finish();
+    loop {
+        let made = encoder.encode_bytes(&[], &mut codes);
+        packed.extend_from_slice(&codes[..made.consumed_out]);
+        match made.status {
+            Ok(weezl::LzwStatus::Done) => return Ok(packed),
+            Ok(_) if made.consumed_out > 0 => {}
+            _ => return Err(broken()),
+        }
+    }
 }
 
 /// The table, kept from frame to frame.

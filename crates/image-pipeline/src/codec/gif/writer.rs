@@ -7,11 +7,13 @@
 use crate::codec::{
     ENCODE, Output, Plays,
     changes::{Rect, changed},
+    gif::lzw,
     palette::{self, Counts, Exact, Palette, Spread},
 };
 use crate::error::{Error, ErrorKind};
 use crate::pixels::{Layout, Pixels, Shape};
 use crate::probe::Format;
+use crate::watch::{BAND_BYTES, Watch, band_rows};
 use gif::{DisposalMethod, Encoder, Frame, Repeat};
 use std::borrow::Cow;
 
@@ -79,8 +81,8 @@ impl Writer {
     /// For an animation of frames of this shape, played so often; `plays` of `None`: for a still picture.
     ///
     /// # Errors
-    /// `LimitExceeded` where a side is longer than the format can say, `Internal`.
-    pub(crate) fn new(shape: Shape, output: Output, plays: Option<Plays>, first: &Pixels) -> Result<Self, Error> {
+    /// `LimitExceeded` where a side is longer than the format can say, `Internal`; as [`Watch::check`].
+    pub(crate) fn new(shape: Shape, output: Output, plays: Option<Plays>, first: &Pixels, watch: Watch<'_>) -> Result<Self, Error> {
         let (Ok(width), Ok(height)) = (u16::try_from(shape.width_px), u16::try_from(shape.height_px)) else {
             return Err(Error::new(ErrorKind::LimitExceeded, ENCODE, "result is too large for gif").in_format(Format::Gif));
         };
@@ -100,7 +102,7 @@ impl Writer {
             written_ms: 0,
         };
         // The first frame's table is the file's.
-        let table = writer.made_for(&seen(first), Rect { left: 0, top: 0, width: width_px, height: height_px });
+        let table = writer.made_for(&seen(first, watch)?, Rect { left: 0, top: 0, width: width_px, height: height_px }, watch)?;
         writer.encoder = Encoder::new(Vec::new(), width, height, &table.bytes()).map_err(failed)?;
         match plays {
             Some(Plays(None)) => writer.encoder.set_repeat(Repeat::Infinite).map_err(failed)?,
@@ -118,15 +120,15 @@ impl Writer {
     /// Takes the next frame, which stays for so long.
     ///
     /// # Errors
-    /// `Internal`.
-    pub(crate) fn add(&mut self, pixels: &Pixels, delay_ms: u32) -> Result<(), Error> {
-        let picture = seen(pixels);
+    /// `Internal`; as [`Watch::check`].
+    pub(crate) fn add(&mut self, pixels: &Pixels, delay_ms: u32, watch: Watch<'_>) -> Result<(), Error> {
+        let picture = seen(pixels, watch)?;
         if picture.len() != self.under.len() {
             return Err(Error::new(ErrorKind::Internal, ENCODE, "frames of an animation differ in size").in_format(Format::Gif));
         }
         if let Some(before) = self.waiting.take() {
             let cleared = changed(&before.picture, &picture, self.width, |before, after| before[3] > after[3]);
-            self.write(before, cleared)?;
+            self.write(before, cleared, watch)?;
         }
         let delay_cs = self.delay_cs(delay_ms);
         self.waiting = Some(Waiting { picture, delay_cs });
@@ -136,10 +138,10 @@ impl Writer {
     /// The file.
     ///
     /// # Errors
-    /// `Internal`.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, Error> {
+    /// `Internal`; as [`Watch::check`].
+    pub(crate) fn finish(mut self, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
         if let Some(last) = self.waiting.take() {
-            self.write(last, Rect::NONE)?;
+            self.write(last, Rect::NONE, watch)?;
         }
         self.encoder.into_inner().map_err(failed)
     }
@@ -162,7 +164,8 @@ impl Writer {
     }
 
     /// Writes a frame over what is under it; what must be transparent behind it is cleared with its rectangle.
-    fn write(&mut self, frame: Waiting, cleared: Rect) -> Result<(), Error> {
+    fn write(&mut self, frame: Waiting, cleared: Rect, watch: Watch<'_>) -> Result<(), Error> {
+        watch.check(ENCODE)?;
         let Waiting { picture, delay_cs } = frame;
         let mut rect = changed(&self.under, &picture, self.width, |before, after| before != after).with(cleared);
         if rect.is_empty() {
@@ -174,7 +177,7 @@ impl Writer {
         }
         let mut indices = vec![0; rect.width * rect.height];
         let (width, dither) = (self.width, self.dither);
-        let in_use = self.choose(&picture, rect);
+        let in_use = self.choose(&picture, rect, watch)?;
         let chosen = if in_use == Chosen::First { &mut self.first } else { &mut self.last };
         let Some(chosen) = chosen else {
             return Err(Error::new(ErrorKind::Internal, ENCODE, "gif has no colour table").in_format(Format::Gif));
@@ -182,13 +185,18 @@ impl Writer {
         let (transparent, is_exact) = (chosen.transparent(), chosen.error == 0);
         let mut spread = Spread::new(rect.width, if is_exact { 0 } else { dither });
         let mut is_holed = false;
-        for (pixels, row) in rect.rows(width).zip(indices.chunks_exact_mut(rect.width)) {
+        for (at, (pixels, row)) in rect.rows(width).zip(indices.chunks_exact_mut(rect.width)).enumerate() {
+            if at.is_multiple_of(rows_a_look(rect.width)) {
+                watch.check(ENCODE)?;
+            }
             let (after, under) = (&picture[pixels.clone()], &self.under[pixels]);
             row.fill(transparent);
             spread.row(&mut chosen.palette, row, |x| (after[x] != under[x] && after[x][3] > 0).then_some(after[x]));
             is_holed |= after.iter().zip(under).any(|(after, under)| after == under || after[3] == 0);
         }
         let local = (in_use == Chosen::Last).then(|| chosen.bytes());
+        // No doubling.
+        let most_bytes = indices.len() * 25 / 16 + 1024;
         let frame = Frame {
             delay: delay_cs,
             dispose: if cleared.is_empty() { DisposalMethod::Keep } else { DisposalMethod::Background },
@@ -198,16 +206,14 @@ impl Writer {
             width: rect.width as u16,
             height: rect.height as u16,
             palette: local,
-            buffer: Cow::Owned(indices),
+            buffer: Cow::Owned(lzw::pack(indices, watch)?),
             ..Frame::default()
         };
-        // No doubling.
         let file = self.encoder.get_mut();
-        let most_bytes = frame.buffer.len() * 25 / 16 + 1024;
         if file.capacity() - file.len() < most_bytes {
             file.reserve_exact(most_bytes.max(file.len() / 4));
         }
-        self.encoder.write_frame(&frame).map_err(failed)?;
+        self.encoder.write_lzw_pre_encoded_frame(&frame).map_err(failed)?;
         self.under = picture;
         if !cleared.is_empty() {
             for row in rect.rows(width) {
@@ -218,11 +224,11 @@ impl Writer {
     }
 
     /// Sees to a table for what is drawn of a frame in its rectangle: the file's, the last one that was made, or a new one in its place.
-    fn choose(&mut self, picture: &[[u8; 4]], rect: Rect) -> Chosen {
+    fn choose(&mut self, picture: &[[u8; 4]], rect: Rect, watch: Watch<'_>) -> Result<Chosen, Error> {
         let every = (rect.width * rect.height).div_ceil(TRIED).max(1);
         let Self { under, width, first, last, .. } = self;
         if drawn(picture, under, rect, *width).next().is_none() {
-            return Chosen::First;
+            return Ok(Chosen::First);
         }
         let tried: Vec<[u8; 4]> = drawn(picture, under, rect, *width).step_by(every).collect();
         for (table, chosen) in [(first, Chosen::First), (last, Chosen::Last)] {
@@ -234,30 +240,34 @@ impl Writer {
                 error == 0 && table.holds(drawn(picture, under, rect, *width))
             };
             if will_do {
-                return chosen;
+                return Ok(chosen);
             }
         }
-        self.last = Some(self.made_for(picture, rect));
-        Chosen::Last
+        self.last = Some(self.made_for(picture, rect, watch)?);
+        Ok(Chosen::Last)
     }
 
     /// A table made for what is drawn of a frame.
-    fn made_for(&self, picture: &[[u8; 4]], rect: Rect) -> Table {
+    fn made_for(&self, picture: &[[u8; 4]], rect: Rect, watch: Watch<'_>) -> Result<Table, Error> {
         let drawn = || drawn(picture, &self.under, rect, self.width);
         // A still picture without holes needs no colour for them.
         let is_holed = !self.is_still || picture.iter().any(|pixel| pixel[3] == 0);
         let most = self.most_colours - usize::from(is_holed);
         let mut exact = Exact::new(most);
         if drawn().all(|colour| exact.index(colour).is_some()) {
-            return Table { palette: exact.palette(), error: 0, is_holed };
+            return Ok(Table { palette: exact.palette(), error: 0, is_holed });
         }
         let pixels = rect.width * rect.height;
         let mut counts = Counts::new(pixels as u64, true);
-        drawn().for_each(|colour| counts.add(colour));
+        for rows in rect.bands(rows_a_look(rect.width)) {
+            watch.check(ENCODE)?;
+            self::drawn(picture, &self.under, rows, self.width).for_each(|colour| counts.add(colour));
+        }
+        watch.check(ENCODE)?;
         let mut table = Table { palette: counts.palette(most), error: 0, is_holed };
         let tried: Vec<[u8; 4]> = drawn().step_by(pixels.div_ceil(TRIED).max(1)).collect();
         table.error = table.error_of(&tried).max(1);
-        table
+        Ok(table)
     }
 }
 
@@ -307,14 +317,28 @@ impl Table {
     }
 }
 
+/// Rows of so many pixels between two looks at the watch.
+fn rows_a_look(width: usize) -> usize {
+    band_rows(width * 4)
+}
+
 /// Straight colours whose alpha is all or nothing; what cannot be seen is one colour.
-fn seen(pixels: &Pixels) -> Vec<[u8; 4]> {
-    match pixels.layout {
+fn seen(pixels: &Pixels, watch: Watch<'_>) -> Result<Vec<[u8; 4]>, Error> {
+    let mut all = Vec::with_capacity(pixels.shape().pixels() as usize);
+    for band in pixels.bytes.chunks(BAND_BYTES) {
+        watch.check(ENCODE)?;
+        see(band, pixels.layout, &mut all);
+    }
+    Ok(all)
+}
+
+fn see(bytes: &[u8], layout: Layout, all: &mut Vec<[u8; 4]>) {
+    match layout {
         Layout::Rgba8 => {
-            let all = pixels.bytes.as_chunks::<4>().0;
-            all.iter().map(|&[r, g, b, alpha]| if alpha < SEEN_ALPHA { [0; 4] } else { [r, g, b, 255] }).collect()
+            let bytes = bytes.as_chunks::<4>().0;
+            all.extend(bytes.iter().map(|&[r, g, b, alpha]| if alpha < SEEN_ALPHA { [0; 4] } else { [r, g, b, 255] }));
         }
-        Layout::Rgb8 => pixels.bytes.as_chunks::<3>().0.iter().map(|&[r, g, b]| [r, g, b, 255]).collect(),
-        Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => pixels.bytes.iter().map(|&grey| [grey, grey, grey, 255]).collect(),
+        Layout::Rgb8 => all.extend(bytes.as_chunks::<3>().0.iter().map(|&[r, g, b]| [r, g, b, 255])),
+        Layout::Grey8 | Layout::Ycc444 | Layout::Ycc420 => all.extend(bytes.iter().map(|&grey| [grey, grey, grey, 255])),
     }
 }

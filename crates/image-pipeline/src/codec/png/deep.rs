@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::limits::Limits;
 use crate::metadata::Written;
 use crate::probe::{Format, Probe};
+use crate::watch::Watch;
 use png::{BitDepth, ColorType, Compression, Filter};
 
 /// Samples of a pixel as [`decode`] gives them: the file's, and one more where a colour of it is transparent.
@@ -14,8 +15,8 @@ pub(crate) fn channels(probe: &Probe) -> usize {
     usize::from(probe.channels) + usize::from(probe.has_alpha && probe.channels % 2 == 1)
 }
 
-/// The default image as stored. `go_on` is asked now and then.
-pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, go_on: &dyn Fn() -> Result<(), Error>) -> Result<Deep, Error> {
+/// The default image as stored.
+pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, watch: Watch<'_>) -> Result<Deep, Error> {
     let mut reader = library(probe, source, limits)?;
     let (colour, depth) = reader.output_color_type();
     if depth != BitDepth::Sixteen || colour.samples() != channels(probe) {
@@ -27,7 +28,7 @@ pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, go_on: &dyn 
     if let Some(mut ordinary) = Ordinary::open(reader.info(), source)? {
         let mut left = picture.bytes_mut();
         while let Some(rows) = ordinary.strip()? {
-            go_on()?;
+            watch.check(DECODE)?;
             let (to, rest) = left.split_at_mut_checked(rows.len()).ok_or_else(|| disagreement(Format::Png))?;
             to.copy_from_slice(rows);
             left = rest;
@@ -44,7 +45,7 @@ pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, go_on: &dyn 
     } else {
         for (at, to) in picture.bytes_mut().chunks_exact_mut(row_bytes).enumerate() {
             if at as u32 % STRIP_ROWS == 0 {
-                go_on()?;
+                watch.check(DECODE)?;
             }
             let row = reader.next_row().map_err(refused)?.ok_or_else(|| disagreement(Format::Png))?;
             to.copy_from_slice(row.data().get(..row_bytes).ok_or_else(|| disagreement(Format::Png))?);

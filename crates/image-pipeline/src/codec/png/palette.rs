@@ -1,12 +1,13 @@
 //! PNG with a palette: 1, 2, 4 or 8 bits a pixel, whichever holds the colours; grey where that is what they are. Exact where the picture has
 //! no more colours than allowed.
 
-use super::{DRAWN_LEVEL, encoder, unwritable};
+use super::{DRAWN_LEVEL, ENCODE, encoder, finish, idat};
 use crate::codec::palette::{Counts, Exact, Palette, Spread, weighted};
 use crate::error::Error;
 use crate::metadata::Written;
 use crate::pixels::{Layout, Pixels};
-use png::{BitDepth, ColorType, Compression, DeflateCompression, Filter};
+use crate::watch::{Watch, band_rows};
+use png::{BitDepth, ColorType};
 
 /// Most colours that are packed tighter as a palette than as grey of 8 bits.
 const FEW: usize = 16;
@@ -23,18 +24,32 @@ fn row(pixels: &Pixels, y: usize) -> impl Iterator<Item = [u8; 4]> + '_ {
 }
 
 /// Writes `pixels` with `most` colours, 2 to 256; `dither`, of 255, is how much of an error is passed on.
-pub(super) fn encode(pixels: &Pixels, most: u16, dither: u8, written: &Written) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(pixels: &Pixels, most: u16, dither: u8, written: &Written, watch: Watch<'_>) -> Result<Vec<u8>, Error> {
     let (width, height) = (pixels.width_px as usize, pixels.height_px as usize);
-    let all = || (0..height).flat_map(|y| row(pixels, y));
+    let rows_a_look = band_rows(pixels.stride());
+    let look = |y: usize| if y.is_multiple_of(rows_a_look) { watch.check(ENCODE) } else { Ok(()) };
+    // Whether all are so; those behind the first that is not are not looked at.
+    let all = |is: &mut dyn FnMut([u8; 4]) -> bool| -> Result<bool, Error> {
+        for y in 0..height {
+            look(y)?;
+            if !row(pixels, y).all(&mut *is) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
     let most = usize::from(most).clamp(2, 256);
     let mut exact = Exact::new(most);
-    let is_exact = all().all(|colour| exact.index(colour).is_some());
+    let is_exact = all(&mut |colour| exact.index(colour).is_some())?;
     let palette = if is_exact {
         exact.palette()
     } else {
-        let is_opaque = pixels.layout != Layout::Rgba8 || all().all(|colour| colour[3] == 255);
+        let is_opaque = pixels.layout != Layout::Rgba8 || all(&mut |colour| colour[3] == 255)?;
         let mut counts = Counts::new(pixels.shape().pixels(), is_opaque);
-        all().for_each(|colour| counts.add(colour));
+        for y in 0..height {
+            look(y)?;
+            row(pixels, y).for_each(|colour| counts.add(colour));
+        }
         counts.palette(most)
     };
     let mut palette = palette.with_transparent_first();
@@ -50,6 +65,7 @@ pub(super) fn encode(pixels: &Pixels, most: u16, dither: u8, written: &Written) 
     let (mut indices, mut wanted) = (vec![0; width], Vec::with_capacity(width));
     let mut spread = Spread::new(width, if is_exact { 0 } else { dither });
     for y in 0..height {
+        look(y)?;
         wanted.clear();
         wanted.extend(row(pixels, y).map(|colour| if colour[3] == 0 { [0; 4] } else { weighted(colour) }));
         spread.row(&mut palette, &mut indices, |x| Some(wanted[x]));
@@ -62,6 +78,10 @@ pub(super) fn encode(pixels: &Pixels, most: u16, dither: u8, written: &Written) 
             }));
         }
     }
+    let row_bytes = (width * bits).div_ceil(8);
+    // Neighbouring indices are no neighbouring colours.
+    let rows = idat::Rows { bytes: &packed, row_bytes, pixel_bytes: 1, filtered: is_grey };
+    let packed = rows.pack(Some(DRAWN_LEVEL), watch)?;
     write(pixels, &palette, &packed, bits, is_grey, written)
 }
 
@@ -85,16 +105,7 @@ fn write(pixels: &Pixels, palette: &Palette, packed: &[u8], bits: usize, is_grey
             encoder.set_trns(alphas);
         }
     }
-    encoder.set_compression(Compression::Fast);
-    encoder.set_deflate_compression(DeflateCompression::Level(DRAWN_LEVEL));
-    // Neighbouring indices are no neighbouring colours.
-    encoder.set_filter(if is_grey { Filter::Adaptive } else { Filter::NoFilter });
-    let write = || {
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(packed)?;
-        writer.finish()
-    };
-    write().map_err(unwritable)?;
+    finish(encoder, packed)?;
     Ok(bytes)
 }
 
@@ -116,7 +127,7 @@ mod tests {
                     let colour = (x + y * 37) * 7 % colours;
                     if channel == 3 { if colour == 0 { 90 } else { 255 } } else { (colour * (channel as u32 + 1)) as u8 }
                 });
-                let file = encode(&drawn, 256, 255, &Written::default()).unwrap();
+                let file = encode(&drawn, 256, 255, &Written::default(), Watch::NEVER).unwrap();
                 assert_eq!(kind(&file), (ColorType::Indexed, bits), "{colours} {layout:?}");
                 let read = image::load_from_memory(&file).unwrap();
                 let read = if layout == Layout::Rgba8 { read.into_rgba8().into_raw() } else { read.into_rgb8().into_raw() };
@@ -130,17 +141,17 @@ mod tests {
     #[test]
     fn grey_is_written_as_grey_or_as_few() {
         let grey = picture(300, 20, Layout::Grey8, |x, _, _| x as u8);
-        let file = encode(&grey, 256, 255, &Written::default()).unwrap();
+        let file = encode(&grey, 256, 255, &Written::default(), Watch::NEVER).unwrap();
         assert_eq!(kind(&file), (ColorType::Grayscale, 8));
         assert_eq!(image::load_from_memory(&file).unwrap().into_luma8().into_raw(), grey.bytes);
-        assert_eq!(kind(&encode(&grey, 4, 255, &Written::default()).unwrap()), (ColorType::Indexed, 2));
+        assert_eq!(kind(&encode(&grey, 4, 255, &Written::default(), Watch::NEVER).unwrap()), (ColorType::Indexed, 2));
     }
 
     #[test]
     fn many_colours_become_few_and_look_alike_from_afar() {
         let many = picture(160, 120, Layout::Rgb8, |x, y, channel| [x as u8, (y * 2) as u8, (200 - x) as u8][channel]);
         for (most, bound) in [(16, 9.0), (256, 2.0)] {
-            let read = image::load_from_memory(&encode(&many, most, 255, &Written::default()).unwrap()).unwrap().into_rgb8();
+            let read = image::load_from_memory(&encode(&many, most, 255, &Written::default(), Watch::NEVER).unwrap()).unwrap().into_rgb8();
             let colours: std::collections::BTreeSet<_> = read.pixels().map(|pixel| pixel.0).collect();
             assert!(colours.len() <= usize::from(most), "{}", colours.len());
             let mut sum = 0.0;
@@ -162,12 +173,12 @@ mod tests {
     #[test]
     fn soft_edges_keep_their_alpha() {
         let soft = picture(64, 64, Layout::Rgba8, |x, y, channel| [200, (x * 4) as u8, 30, (y * 4) as u8][channel]);
-        let read = image::load_from_memory(&encode(&soft, 256, 0, &Written::default()).unwrap()).unwrap().into_rgba8();
+        let read = image::load_from_memory(&encode(&soft, 256, 0, &Written::default(), Watch::NEVER).unwrap()).unwrap().into_rgba8();
         let far: u32 = read.as_raw().chunks(4).zip(soft.bytes.chunks(4)).map(|(a, b)| u32::from(a[3].abs_diff(b[3]))).sum();
         assert!(far / 4096 <= 10, "{}", far / 4096);
         assert_eq!(
-            encode(&noise(9, 9, Layout::Rgba8, 4), 16, 255, &Written::default()).unwrap(),
-            encode(&noise(9, 9, Layout::Rgba8, 4), 16, 255, &Written::default()).unwrap()
+            encode(&noise(9, 9, Layout::Rgba8, 4), 16, 255, &Written::default(), Watch::NEVER).unwrap(),
+            encode(&noise(9, 9, Layout::Rgba8, 4), 16, 255, &Written::default(), Watch::NEVER).unwrap()
         );
     }
 }

@@ -26,7 +26,7 @@ fn read_with(text: &str, reading: Reading) -> Result<Pixels, Error> {
     let mut opened = codec::open(&found, text.as_bytes(), &ALLOWED, reading)?;
     let (width_px, height_px) = reading.drawn_px.unwrap_or((found.width_px, found.height_px));
     let mut bytes = Vec::new();
-    while opened.strip(&mut |_, rows| bytes.extend_from_slice(rows.bytes))? {}
+    while opened.strip(crate::watch::Watch::NEVER, &mut |_, rows| bytes.extend_from_slice(rows.bytes))? {}
     Ok(Pixels::new(width_px, height_px, codec::decoded_layout(&found), bytes).expect("as many bytes"))
 }
 

@@ -59,6 +59,8 @@ struct Widen<'w> {
 }
 
 impl simd::Work for Widen<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         if self.is_luma {

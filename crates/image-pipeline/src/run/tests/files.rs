@@ -120,7 +120,7 @@ fn corpus_of_profiles_never_panics() {
             let mut pixels = picture_of(33, 17, Layout::Rgba8);
             let alpha = |pixels: &Pixels| pixels.bytes.iter().skip(3).step_by(4).copied().collect::<Vec<u8>>();
             let before = alpha(&pixels);
-            to_srgb.apply(&mut pixels);
+            to_srgb.apply(&mut pixels, crate::watch::Watch::NEVER).unwrap();
             assert_eq!(alpha(&pixels), before);
             usable += 1;
         }

@@ -115,7 +115,7 @@ fn still_gifs_are_written_too() {
         picture.pixels().map(|pixel| pixel.0).collect::<std::collections::BTreeSet<_>>().len()
     };
     assert!(colours("bg:fff/f:gif/colors:8") <= 8 && colours("bg:fff/f:png/colors:8") <= 8 && colours("bg:fff/f:gif") > 100);
-    let grey = turned_jpeg(&stage::chroma::to_rgb(&picture_of(30, 20, Layout::Rgb8)), Orientation::Rotate90);
+    let grey = turned_jpeg(&stage::samples::to_rgb(&picture_of(30, 20, Layout::Rgb8)), Orientation::Rotate90);
     assert_eq!((one(&grey, "f:gif").width_px, one(&grey, "f:gif/gray:1").height_px), (20, 30));
 }
 

@@ -47,7 +47,7 @@ fn blurred_planes_are_blurred_colours() {
         let source = picture_of(width_px, height_px, Layout::Rgb8);
         for sigma in [2.0, 3.0, 8.0] {
             let mut colours = source.clone();
-            stage::blur::blur(&mut colours, sigma);
+            stage::blur::blur(&mut colours, sigma, Watch::NEVER).unwrap();
             let (most, mean) = differences(&one(&png(&source), &format!("bl:{sigma}/f:jpg/q:89")).bytes, &jpeg(&colours));
             // Quantised coefficients may fall to either side.
             assert!(most <= 12 && mean <= 0.7, "{width_px}x{height_px}, {sigma}: {most} {mean}");
@@ -79,7 +79,7 @@ fn a_webp_that_becomes_smaller_is_read_as_planes() {
     // The same picture as libwebp's colours make.
     let colours = read(&file).unwrap().pixels;
     let to = Shape { width_px: 100, height_px: 75, layout: Layout::Rgb8 };
-    let small = stage::resize::resize(&colours, Region::whole(colours.shape()), to, Kernel::Lanczos3, false).unwrap();
+    let small = stage::resize::resize(&colours, Region::whole(colours.shape()), to, Kernel::Lanczos3, false, Watch::NEVER).unwrap();
     // At steep edges halved chroma rings in another way.
     for (text, most_allowed, mean_allowed) in [("w:100/h:75/rt:force/f:png", 24, 1.0), ("w:100/h:75/rt:force/f:jpg/q:95", 40, 1.5)] {
         let (most, mean) = differences(&one(&file, text).bytes, &png(&small));

@@ -42,7 +42,7 @@ fn every_orientation_is_upright_to_the_last_bit() {
     let upright = picture_of(61, 40, Layout::Rgb8);
     let mut compared = 0;
     for orientation in Orientation::ALL {
-        let stored = orient::orient(upright.clone(), orient::inverse(orientation));
+        let stored = orient::orient(upright.clone(), orient::inverse(orientation), crate::watch::Watch::NEVER).unwrap();
         let sources = [
             ("png", png_turned(&stored, orientation)),
             ("webp", webp_turned(&stored, orientation)),

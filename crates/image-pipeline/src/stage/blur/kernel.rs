@@ -5,7 +5,11 @@
 //! row, whatever the number of channels.
 
 use super::rows::Rows;
-use crate::simd::{Avx2, WORDS as LANES, weigh};
+use crate::{
+    error::Error,
+    simd::{Avx2, WORDS as LANES, weigh},
+    watch::{Watch, band_rows},
+};
 
 /// Most weights on one side of the middle: results must be far less than half a step off, and two values with what is given back fit.
 const MAX_RADIUS: usize = 9;
@@ -40,7 +44,12 @@ pub(super) fn scratch_bytes(sigma_px: f64, samples: usize) -> u64 {
 
 /// Blurs rows of `C` channels.
 #[inline(always)]
-pub(super) fn blur<const C: usize>(avx2: Option<Avx2>, rows: &mut impl Rows, Weights(weights): &Weights) {
+pub(super) fn blur<const C: usize>(
+    avx2: Option<Avx2>,
+    rows: &mut impl Rows,
+    Weights(weights): &Weights,
+    watch: Watch<'_>,
+) -> Result<(), Error> {
     let (samples, height) = rows.sides();
     let radius = weights.len() - 1;
     // With alpha none: nothing of a colour must stay nothing however little the opacity it is divided by.
@@ -54,6 +63,9 @@ pub(super) fn blur<const C: usize>(avx2: Option<Avx2>, rows: &mut impl Rows, Wei
     let mut pairs = vec![(0, 0); radius];
     let mut loaded = 0;
     for y in 0..height {
+        if y.is_multiple_of(band_rows(samples)) {
+            watch.check("blur")?;
+        }
         while loaded <= (y + radius).min(height - 1) {
             rows.load(loaded, &mut ring[(loaded % slots) * row_lanes..][..samples]);
             loaded += 1;
@@ -77,4 +89,5 @@ pub(super) fn blur<const C: usize>(avx2: Option<Avx2>, rows: &mut impl Rows, Wei
             rows.store(y, left, &weigh(avx2, &long[left..], lead, &pairs, weights, given_back));
         }
     }
+    Ok(())
 }

@@ -6,7 +6,11 @@
 //! each end, the outermost of which see nothing but the end's own value: so it goes on as the larger one does.
 
 use super::rows::{Rows, Words};
-use crate::simd::{Avx2, WORDS as LANES, part, weigh};
+use crate::{
+    error::Error,
+    simd::{Avx2, WORDS as LANES, part, weigh},
+    watch::{Watch, band_rows},
+};
 
 /// 10, 5 and 1 of 32 in 16 fraction bits, for the two samples nearest, next and third; there is none in the middle.
 const WEIGHTS: [u16; 4] = [0, 20_480, 10_240, 2_048];
@@ -37,7 +41,7 @@ pub(super) fn scratch_bytes(width_px: usize, channels: usize) -> u64 {
 
 /// The smaller picture of rows of `C` channels.
 #[inline(always)]
-pub(super) fn halve<const C: usize>(avx2: Option<Avx2>, rows: &impl Rows) -> Words {
+pub(super) fn halve<const C: usize>(avx2: Option<Avx2>, rows: &impl Rows, watch: Watch<'_>) -> Result<Words, Error> {
     let (samples, height) = rows.sides();
     let mut half = Words::new(halved_px(samples / C) * C, halved_px(height));
     let (half_samples, half_height) = half.sides();
@@ -52,6 +56,9 @@ pub(super) fn halve<const C: usize>(avx2: Option<Avx2>, rows: &impl Rows) -> Wor
     let along = [(C, odd + C), (odd, 2 * C), (0, odd + 2 * C)];
     let mut loaded = 0;
     for y in 0..half_height {
+        if y.is_multiple_of(band_rows(2 * samples)) {
+            watch.check("blur")?;
+        }
         let row = |away: usize| (2 * y + away).saturating_sub(2 * (MARGIN + 1)).min(height - 1);
         while loaded <= row(SIX - 1) {
             rows.load(loaded, &mut ring[(loaded % SIX) * row_lanes..][..samples]);
@@ -74,12 +81,12 @@ pub(super) fn halve<const C: usize>(avx2: Option<Avx2>, rows: &impl Rows) -> Wor
             half.store(y, left, &weigh(avx2, &parted[left..], 0, &along, &WEIGHTS, given_back::<C>()));
         }
     }
-    half
+    Ok(half)
 }
 
 /// The larger picture, of rows of `C` channels, from the smaller.
 #[inline(always)]
-pub(super) fn double<const C: usize>(half: &Words, rows: &mut impl Rows) {
+pub(super) fn double<const C: usize>(half: &Words, rows: &mut impl Rows, watch: Watch<'_>) -> Result<(), Error> {
     let (samples, height) = rows.sides();
     let pairs = (samples / C).div_ceil(2);
     // A word more is written, and then left out.
@@ -89,6 +96,9 @@ pub(super) fn double<const C: usize>(half: &Words, rows: &mut impl Rows) {
     let (mut evens, mut odds) = (vec![0_u16; pair_lanes], vec![0_u16; pair_lanes]);
     let mut made = MARGIN - 1;
     for y in 0..height.div_ceil(2) {
+        if y.is_multiple_of(band_rows(2 * samples)) {
+            watch.check("blur")?;
+        }
         while made <= y + MARGIN + 1 {
             let row = half.row_from(made);
             let outs = evens.as_chunks_mut::<LANES>().0.iter_mut().zip(odds.as_chunks_mut::<LANES>().0);
@@ -109,6 +119,7 @@ pub(super) fn double<const C: usize>(half: &Words, rows: &mut impl Rows) {
             }
         }
     }
+    Ok(())
 }
 
 /// The two samples of the larger picture around the middle one of the smaller: the one before, and the one behind.

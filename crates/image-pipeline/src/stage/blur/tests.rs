@@ -4,6 +4,10 @@ use super::super::samples::{at, noise, picture, pictures};
 use super::*;
 use proptest::prelude::*;
 
+fn blur(pixels: &mut Pixels, sigma_px: f32) {
+    super::blur(pixels, sigma_px, Watch::NEVER).expect("nobody ends it");
+}
+
 /// The slow twin: the Gaussian as defined, in doubles, four sigmas wide; colours weighted with alpha.
 fn slow(pixels: &Pixels, sigma: f64) -> Vec<f64> {
     let reach = (4.0 * sigma).ceil() as i64;
@@ -68,7 +72,7 @@ fn an_impulse_keeps_its_energy_and_its_place() {
         let after: u64 = pixels.bytes.iter().map(|byte| u64::from(*byte)).sum();
         let change = (after as f64 - before as f64).abs() / before as f64;
         assert!(change < 0.005, "sigma {sigma}: {change}");
-        let mirrored = super::super::orient::orient(pixels.clone(), crate::probe::Orientation::Rotate180);
+        let mirrored = super::super::orient::orient(pixels.clone(), crate::probe::Orientation::Rotate180, Watch::NEVER).unwrap();
         assert!(super::super::samples::max_difference(&pixels, &mirrored) <= 1, "sigma {sigma}");
     }
 }
@@ -104,10 +108,10 @@ fn halved_chroma_is_blurred_as_whole_chroma_is() {
                 *sample = (127.5 + 127.0 * (x / 5.0).sin() * (y / (4.0 + index as f64)).cos()) as u8;
             }
         }
-        let mut half = super::super::chroma::halve(&whole);
+        let mut half = super::super::samples::halve(&whole);
         blur(&mut half, sigma);
         blur(&mut whole, sigma);
-        let difference = super::super::samples::max_difference(&half, &super::super::chroma::halve(&whole));
+        let difference = super::super::samples::max_difference(&half, &super::super::samples::halve(&whole));
         assert!(difference <= 5, "sigma {sigma}: {difference}");
     }
 }
@@ -158,10 +162,10 @@ fn grey_is_blurred_as_its_colours_would_be() {
     for sigma in [0.7, 3.0, 12.0] {
         for (width, height) in [(1, 1), (40, 3), (33, 70)] {
             let mut grey = noise(width, height, Layout::Grey8, 11);
-            let mut rgb = super::super::chroma::to_rgb(&grey);
+            let mut rgb = super::super::samples::to_rgb(&grey);
             blur(&mut grey, sigma);
             blur(&mut rgb, sigma);
-            assert_eq!(super::super::chroma::to_rgb(&grey), rgb, "sigma {sigma}, {width}x{height}");
+            assert_eq!(super::super::samples::to_rgb(&grey), rgb, "sigma {sigma}, {width}x{height}");
         }
     }
 }
@@ -184,7 +188,7 @@ proptest! {
 
     #[test]
     fn stays_within_the_range_of_the_picture(pixels in pictures(20), sigma in 0.0_f32..=20.0) {
-        let opaque = super::super::flatten::flatten(pixels, crate::spec::Rgb([0; 3]));
+        let opaque = super::super::flatten::flatten(pixels, crate::spec::Rgb([0; 3]), Watch::NEVER).unwrap();
         let mut blurred = opaque.clone();
         blur(&mut blurred, sigma);
         for channel in 0..3 {

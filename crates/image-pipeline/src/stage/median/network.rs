@@ -3,7 +3,12 @@
 //! Columns of three are sorted first; the middle of nine is then the middle of the largest low, the middle of the middles and the smallest high
 //! (Smith: Implementing median filters in XC4000E FPGAs, 1996).
 
-use crate::{pixels::Pixels, simd};
+use crate::{
+    error::Error,
+    pixels::Pixels,
+    simd,
+    watch::{Watch, band_rows},
+};
 
 /// Rows with a pixel more on each side, and what is sorted of three of them.
 const ROWS: usize = 6;
@@ -12,7 +17,7 @@ pub(super) fn scratch_bytes(width_px: u32, channels: usize) -> u64 {
     (u64::from(width_px) + 2) * channels as u64 * ROWS as u64 + 256
 }
 
-pub(super) fn median_of_nine(pixels: &mut Pixels) {
+pub(super) fn median_of_nine(pixels: &mut Pixels, watch: Watch<'_>) -> Result<(), Error> {
     let channels = pixels.layout.channels();
     let stride = pixels.stride();
     let padded = stride + 2 * channels;
@@ -29,6 +34,9 @@ pub(super) fn median_of_nine(pixels: &mut Pixels) {
     take(&pixels.bytes[..stride], &mut here);
     above.clone_from(&here);
     for y in 0..rows {
+        if y.is_multiple_of(band_rows(stride)) {
+            watch.check(super::STAGE)?;
+        }
         let next = (y + 1).min(rows - 1) * stride;
         take(&pixels.bytes[next..next + stride], &mut below);
         let [low, middle, high] = &mut sorted;
@@ -37,6 +45,7 @@ pub(super) fn median_of_nine(pixels: &mut Pixels) {
         std::mem::swap(&mut above, &mut here);
         std::mem::swap(&mut here, &mut below);
     }
+    Ok(())
 }
 
 struct Columns<'c> {
@@ -49,6 +58,8 @@ struct Columns<'c> {
 }
 
 impl simd::Work for Columns<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         let sorted = self.low.iter_mut().zip(self.middle).zip(self.high);
@@ -70,6 +81,8 @@ struct Rows<'r> {
 }
 
 impl simd::Work for Rows<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self, _: Option<simd::Avx2>) {
         let count = self.to.len();
