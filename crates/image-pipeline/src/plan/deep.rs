@@ -45,9 +45,10 @@ pub(crate) fn resizing_bytes(plan: &Plan, part: &DeepPart) -> u64 {
 
 /// Bytes held beside the result while it is written, the file included.
 pub(crate) fn writing_bytes(plan: &Plan, part: &DeepPart) -> u64 {
-    let output = part.output().1;
-    // Of each byte of a row the encoder makes as many as of 8-bit samples twice as many.
-    2 * codec::encode_working_bytes(part.finish.result, output) + 2 * output.carry.written_bytes(&plan.probe)
+    /// The deflater's tables, rows with every filter.
+    const FIXED: u64 = 1 << 20;
+    // What is filtered, and what is packed.
+    FIXED + 2 * result_bytes(plan, part) + 2 * part.output().1.carry.written_bytes(&plan.probe)
 }
 
 /// Most bytes held at one time for a part, the source included.
