@@ -366,3 +366,37 @@ fn noise_is_what_an_encoder_holds_most_for() {
         }
     }
 }
+
+/// An AVIF whose pictures take more memory than its header let expect: what the decoder was refused, it gives back.
+#[test]
+fn a_refused_picture_leaves_nothing_behind() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut png = Cursor::new(Vec::new());
+    image::DynamicImage::new_rgb8(1024, 16).write_to(&mut png, image::ImageFormat::Png).expect("writes");
+    let mut avif = once(png.get_ref(), "f:avif").expect("it is whole");
+    // As many pixels, of which a row takes no 1024 samples.
+    let sides = avif.windows(4).position(|four| four == b"ispe").expect("there is one") + 8;
+    avif[sides..sides + 8].copy_from_slice(&[0, 0, 0, 128, 0, 0, 0, 128]);
+    assert_eq!(once(&avif, "f:jpg").expect_err("the picture is not what the header says"), ErrorKind::LimitExceeded);
+    let before = LIVE.load(Relaxed);
+    for _ in 0..20 {
+        assert!(once(&avif, "f:jpg").is_err());
+    }
+    let left = LIVE.load(Relaxed).saturating_sub(before);
+    assert!(left < 1000, "{left} bytes are left of 20 refused pictures");
+}
+
+/// The only result of a picture.
+fn once(source: &[u8], text: &str) -> Result<Vec<u8>, ErrorKind> {
+    let limits = Limits::default();
+    let spec = Spec::parse(text, &Presets::builtin()).expect("it parses");
+    let found = probe(&mut Cursor::new(source), &limits).map_err(|error| error.kind())?;
+    let plan = plan(&found, &[spec], &limits).map_err(|error| error.kind())?;
+    let cancel = AtomicBool::new(false);
+    let mut made = Err(ErrorKind::Internal);
+    run(&plan, source, &Context { deadline: None, cancel: &cancel, spare: None }, &mut |outcome| {
+        made = outcome.result.map(|encoded| encoded.bytes).map_err(|error| error.kind());
+    })
+    .map_err(|error| error.kind())?;
+    made
+}

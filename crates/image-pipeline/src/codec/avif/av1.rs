@@ -246,29 +246,51 @@ unsafe extern "C" fn allocate(picture: *mut Dav1dPicture, cookie: Option<SendSyn
     // SAFETY: the cookie was made from a `&Budget` that outlives decoder and pictures (see `Decoder::open`); the picture is the library's,
     // given to this call alone.
     let (budget, picture) = unsafe { (cookie.as_ptr().cast::<Budget>().as_ref(), &mut *picture) };
-    let (Ok(width_px), Ok(height_px)) = (u32::try_from(picture.p.w), u32::try_from(picture.p.h)) else { return NO_MEMORY };
+    match lay_out(picture, budget) {
+        Some(()) => Dav1dResult(0),
+        None => {
+            forget_headers(picture);
+            NO_MEMORY
+        }
+    }
+}
+
+/// The library leaves a picture that it could not have to itself, with the headers and the list that it refers to: they are given back here, or
+/// nobody would.
+fn forget_headers(picture: &mut Dav1dPicture) {
+    // SAFETY: the library made each from an `Arc` for the call that is about to fail, and does not look at the picture after it.
+    unsafe {
+        drop(picture.seq_hdr_ref.take().map(|raw| raw.into_arc()));
+        drop(picture.frame_hdr_ref.take().map(|raw| raw.into_arc()));
+        drop(picture.itut_t35_ref.take().map(|raw| raw.into_arc()));
+    }
+}
+
+/// Memory for a picture's planes, where the budget has room for it.
+fn lay_out(picture: &mut Dav1dPicture, budget: &Budget) -> Option<()> {
+    let (width_px, height_px) = (u32::try_from(picture.p.w).ok()?, u32::try_from(picture.p.h).ok()?);
     let (has_chroma, subsampled) = sampling(&picture.p);
     let deep = picture.p.bpc > 8;
     let bytes = picture_bytes(width_px, height_px, has_chroma, subsampled, deep);
     if budget.left_bytes.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
         budget.refused_bytes.fetch_add(bytes, Relaxed);
-        return NO_MEMORY;
+        return None;
     }
-    let Ok(length) = usize::try_from(bytes) else { return NO_MEMORY };
+    let length = usize::try_from(bytes).ok()?;
     let mut buffer = Box::new(vec![0_u8; length]);
     let (stride, chroma_stride) = strides(width_px, has_chroma, subsampled.0, deep);
     let rows = u64::from(height_px).next_multiple_of(128);
     let luma_bytes = (stride * rows) as usize;
     let chroma_bytes = (chroma_stride * (rows >> u32::from(subsampled.1))) as usize;
     let at = buffer.as_ptr().align_offset(DAV1D_PICTURE_ALIGNMENT);
-    let Some(planes) = buffer.get_mut(at..at.saturating_add(luma_bytes + 2 * chroma_bytes)) else { return NO_MEMORY };
+    let planes = buffer.get_mut(at..at.saturating_add(luma_bytes + 2 * chroma_bytes))?;
     let (luma, chroma) = planes.split_at_mut(luma_bytes);
     let (blue, red) = chroma.split_at_mut(chroma_bytes);
     let address = |plane: &mut [u8]| if plane.is_empty() { None } else { NonNull::new(plane.as_mut_ptr().cast::<c_void>()) };
     picture.data = [address(luma), address(blue), address(red)];
     picture.stride = [stride as isize, chroma_stride as isize];
     picture.allocator_data = Some(SendSyncNonNull::from_box(buffer).cast());
-    Dav1dResult(0)
+    Some(())
 }
 
 /// Takes a picture's memory back.
