@@ -65,14 +65,17 @@ async fn one_clients_many_jobs_do_not_hold_up_anothers_one() {
     let server = start().await;
     let blocker = occupy(&server).await;
     // Enough work for each to have a good part of a second of room to itself.
+    let begun = std::time::Instant::now();
     let many = post(&server, "192.0.2.1", 0..60, "normal", "v=rs:force:1600:1600/f:png").await;
     let one = post(&server, "192.0.2.2", 0..1, "normal", "v=w:10").await;
+    let between = begun.elapsed();
     vacate(&server, &blocker).await;
     let one = finished_at(&server, &one).await.remove(0);
     let ends = finished_at(&server, &many).await;
     let before = ends.iter().filter(|end| **end < one).count();
-    // Only what has room in the time between the two.
-    assert!(before < 30, "{before} of {} jobs of the other client were done before", ends.len());
+    // Only what has room in the time between the two, which is long on a busy machine; each takes 80 ms of it.
+    let room = (15 + between.as_millis() as usize / 50).min(ends.len() - 1);
+    assert!(before <= room, "{before} of {} jobs of the other client were done before, in {between:?}", ends.len());
     server.finish().await;
 }
 
