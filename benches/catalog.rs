@@ -10,7 +10,7 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pixmill::{
     catalog::{
-        Catalog, Claim, JobDone, JobTiming, NewImage, NewJob, NewTask, NewUpload, Release, StoredVariant, TaskDone, TaskTiming,
+        Catalog, Claim, JobDone, JobTiming, NewImage, NewJob, NewTask, NewUpload, Release, StoredVariant, TaskDone, TaskTiming, Together,
         sqlite::SqliteCatalog,
     },
     clock::{IdSource as _, RandomIds},
@@ -81,6 +81,7 @@ fn claim() -> Claim {
     Claim {
         owner: "bench".into(),
         limit: 1,
+        together: Together::NONE,
         budget_bytes: u64::MAX,
         whole_budget_bytes: u64::MAX,
         running: 0,

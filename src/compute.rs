@@ -315,16 +315,24 @@ impl Compute {
         let lender = Lender::of(self);
         let piece: Work = Box::new(move || {
             let stop = Stop { deadline: Instant::now() + limit, cancel, lender };
-            let result = catch_unwind(AssertUnwindSafe(|| work(&stop)));
+            let result = caught(|| work(&stop));
             drop(core);
             // Nobody listening means nobody wants it.
-            let _ = reply.send(result.map_err(|payload| ComputeError::Panicked(panic_text(&*payload))));
+            let _ = reply.send(result);
         });
         self.work.send(piece).map_err(|_| ComputeError::Stopped)?;
         let result = answer.await.unwrap_or(Err(ComputeError::Stopped));
         guard.0 = None;
         result
     }
+}
+
+/// Does `work`, whose panic is an error.
+///
+/// # Errors
+/// [`ComputeError::Panicked`] if it panicked.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| ComputeError::Panicked(panic_text(&*payload)))
 }
 
 /// The next piece of work, `None` when the pool is gone. The first thread that waits in vain after work, and finds no core in use, does

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::{
     Accepted, Cancellation, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Deletion, Erased, Idempotency, ImageView, JobAdded, JobDone,
     JobFinished, JobTiming, JobView, Lease, NewImage, NewJob, NewTask, NewUpload, Page, PastResult, RejectedFile, Release, Retried,
-    StoredVariant, Subject, TaskDone, TaskTiming, Totals, Voided,
+    StoredVariant, Subject, TaskDone, TaskTiming, Together, Totals, Voided,
 };
 use crate::{
     clock::{IdSource as _, RandomIds},
@@ -52,9 +52,11 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.idempotency_keys_replay_or_conflict().await;
     suite.jobs_are_claimed_by_rank().await;
     suite.a_claim_stops_at_what_does_not_fit().await;
+    suite.small_jobs_share_a_place().await;
     suite.a_job_dearer_than_the_whole_budget_is_not_stuck().await;
     suite.a_job_ends_as_its_tasks_did().await;
     suite.what_is_told_twice_counts_once().await;
+    suite.ends_told_together_are_as_one_after_the_other().await;
     suite.the_same_variant_is_kept_once().await;
     suite.the_same_result_bytes_are_kept_once().await;
     suite.a_lost_lease_writes_nothing().await;
@@ -241,6 +243,7 @@ impl Suite<'_> {
         Claim {
             owner: "worker-1".into(),
             limit,
+            together: Together::NONE,
             budget_bytes: u64::MAX,
             whole_budget_bytes: u64::MAX,
             running: 0,

@@ -58,7 +58,7 @@ pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
     /// [`CatalogError::IdempotencyConflict`] if the key was used with another fingerprint.
     async fn accept_upload(&self, upload: NewUpload) -> Result<Accepted, CatalogError>;
 
-    /// Takes the first jobs in rank order that are due, at most `claim.limit` of them, under fresh leases; stops at the
+    /// Takes the first jobs in rank order that are due, as many as `claim.limit` places hold, under fresh leases; stops at the
     /// first that does not fit into what is left of `claim.budget_bytes`, so that a costly job is never overtaken for good.
     /// A job costs at most `claim.whole_budget_bytes` here: alone, every job fits.
     ///
@@ -76,6 +76,13 @@ pub trait Catalog: Bulk + Batches + Send + Sync + 'static {
     /// # Errors
     /// [`CatalogError::LeaseLost`] if another worker holds the job by now.
     async fn finish_task(&self, lease: Lease, done: TaskDone) -> Result<TaskFinished, CatalogError>;
+
+    /// The same of many tasks, in one transaction, as if they were told one after the other. Who has lost his lease is told so in his place, and the
+    /// others are written all the same.
+    ///
+    /// # Errors
+    /// Any other failure of any of them is that of all: nothing was written.
+    async fn finish_tasks(&self, of: Vec<(Lease, TaskDone)>) -> Result<Vec<Result<TaskFinished, CatalogError>>, CatalogError>;
 
     /// Ends a job: its state follows from its tasks (all of which have ended).
     ///

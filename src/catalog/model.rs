@@ -127,8 +127,10 @@ pub struct Accepted {
 pub struct Claim {
     /// Who asks.
     pub owner: String,
-    /// At most this many jobs.
+    /// At most this many places: each job takes one, but those that may share one.
     pub limit: u32,
+    /// Which jobs share a place.
+    pub together: Together,
     /// What the worker can admit now; jobs that cost more together are left.
     pub budget_bytes: u64,
     /// All it may ever admit. A job that costs more is taken to cost this much: it was accepted under a larger budget, and
@@ -140,8 +142,34 @@ pub struct Claim {
     pub now: Timestamp,
     /// How long the hold lasts unless renewed.
     pub lease: Duration,
-    /// Fresh tokens, at least `limit` of them.
+    /// Fresh tokens: never more jobs than there are of these.
     pub tokens: Vec<crate::domain::LeaseToken>,
+}
+
+/// Small jobs that share a place of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Together {
+    /// What one of them may cost at most.
+    pub cost_bytes: u64,
+    /// How many share a place; with 1 each job has its own.
+    pub jobs: u32,
+}
+
+impl Together {
+    /// Each job in a place of its own.
+    pub const NONE: Self = Self { cost_bytes: 0, jobs: 1 };
+
+    /// The places that so many jobs take, of which the second number are small.
+    #[must_use]
+    pub fn places(self, jobs: usize, small: usize) -> usize {
+        (jobs - small) + small.div_ceil(self.jobs.max(1) as usize)
+    }
+
+    /// Whether a job of this cost shares its place.
+    #[must_use]
+    pub fn holds(self, cost_bytes: u64) -> bool {
+        self.jobs > 1 && cost_bytes <= self.cost_bytes
+    }
 }
 
 /// What a claim gave.

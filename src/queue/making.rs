@@ -49,26 +49,44 @@ pub(super) async fn on_pool(
     cancel: Arc<AtomicBool>,
     publish: mpsc::UnboundedSender<VariantOutcome>,
 ) -> Result<Worked, ComputeError> {
-    let Wanted { specs, sha256, cost_bytes, facts } = wanted;
-    let mut limits = inner.options.limits;
-    limits.max_memory_bytes = limits.max_memory_bytes.min(cost_bytes.saturating_mul(2));
-    let watermarks = Arc::clone(&inner.options.watermarks);
+    let work = Work::new(inner, wanted, source);
     let working = inner.parts.compute.run(core, inner.options.job_deadline, cancel, move |stop| {
-        let begun = Instant::now();
-        // A disk that gives other bytes than it took must not have them made into variants that look good: see `docs/decisions/0022`.
-        let is_intact = || <[u8; 32]>::from(Sha256::digest(&source)) == sha256;
-        let send = &mut |outcome| {
+        let worked = work.run(stop, &mut |outcome| {
             // Nobody takes it where the job is not wanted any more.
             let _ = publish.send(outcome);
-        };
-        let report = beside_check(stop, source.len(), &is_intact, send, |send| {
-            make_variants(&source, Asked { specs: &specs, limits: &limits, watermarks: &watermarks, facts }, stop, send)
         });
-        let cpu = begun.elapsed() + stop.lent();
-        drop((source, bytes));
-        Worked { report, cpu }
+        drop((work, bytes));
+        worked
     });
     working.await
+}
+
+/// The work at one original, with all it takes.
+pub(super) struct Work {
+    wanted: Wanted,
+    source: Bytes,
+    limits: Limits,
+    watermarks: Arc<Watermarks>,
+}
+
+impl Work {
+    pub(super) fn new(inner: &Inner, wanted: Wanted, source: Bytes) -> Self {
+        let mut limits = inner.options.limits;
+        limits.max_memory_bytes = limits.max_memory_bytes.min(wanted.cost_bytes.saturating_mul(2));
+        Self { wanted, source, limits, watermarks: Arc::clone(&inner.options.watermarks) }
+    }
+
+    /// Makes the variants, on the pool's thread that this is called on.
+    pub(super) fn run(&self, stop: &Stop, send: &mut (dyn FnMut(VariantOutcome) + Send)) -> Worked {
+        let Self { wanted: Wanted { specs, sha256, facts, .. }, source, limits, watermarks } = self;
+        let (begun, lent) = (Instant::now(), stop.lent());
+        // A disk that gives other bytes than it took must not have them made into variants that look good: see `docs/decisions/0022`.
+        let is_intact = || <[u8; 32]>::from(Sha256::digest(source)) == *sha256;
+        let report = beside_check(stop, source.len(), &is_intact, send, |send| {
+            make_variants(source, Asked { specs, limits, watermarks, facts: *facts }, stop, send)
+        });
+        Worked { report, cpu: begun.elapsed() + (stop.lent() - lent) }
+    }
 }
 
 /// Does `make` while a core that is idle, if there is one, sees whether the source is what was stored; before that is known nothing is

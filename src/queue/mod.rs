@@ -1,14 +1,17 @@
 //! The job engine: claim under a lease when a core is free, work, record each task as it ends, renew, give back.
 //!
-//! Knows catalog, store and compute; knows no HTTP. Invariants: never more leases than permits; no transaction stays
+//! Knows catalog, store and compute; knows no HTTP. Invariants: never more leases than permits, but for small jobs, of which a handful shares a
+//! core; no transaction stays
 //! open while working; a job whose lease was lost writes nothing.
 
 mod ahead;
 mod backoff;
 mod bulk;
+mod handful;
 mod leases;
 mod making;
 mod once;
+mod recording;
 mod steer;
 mod telling;
 #[cfg(test)]
@@ -31,16 +34,17 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Erased, JobFinished},
+    catalog::{Accepted, Catalog, CatalogError, Claim, Claimed, ClaimedJob, Erased, JobFinished, Together},
     clock::{Clock, IdSource},
     compute::{BytesPermit, Compute, CorePermit},
-    domain::{JobId, JobState, LeaseToken, UploadState},
+    domain::{JobId, JobState, LeaseToken, UploadId, UploadState},
     follow::{Attempt, Event, Follow, OfJob, What},
     store::{BlobStore, Doubts},
     telemetry::{Metrics, error_chain},
 };
 
 use ahead::Ahead;
+use handful::{Pace, Small};
 use leases::{Held, Leases};
 use work::Start;
 
@@ -102,6 +106,7 @@ struct Inner {
     queued: AtomicI64,
     leases: Arc<Leases>,
     ahead: Ahead,
+    pace: Pace,
     last_progress_ms: AtomicU64,
 }
 
@@ -119,6 +124,7 @@ impl Queue {
                 queued: AtomicI64::new(i64::try_from(queued).unwrap_or(i64::MAX)),
                 leases: Arc::default(),
                 ahead: Ahead::default(),
+                pace: Pace::default(),
                 last_progress_ms,
             }),
         }
@@ -264,38 +270,46 @@ impl Inner {
     /// # Cancel safety
     /// Must be run to its end: what was claimed is then either started or given back.
     async fn start_work(self: &Arc<Self>, mut cores: Vec<CorePermit>, running: &mut JoinSet<()>) -> Next {
-        let claimed = match self.claim(cores.len()).await {
+        let together = self.pace.together(self.leases.count());
+        let claimed = match self.claim(cores.len(), together).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 error!(error = %error_chain(&error), "could not claim jobs");
                 return Next::After(Duration::from_millis(500));
             }
         };
-        let got_all = claimed.jobs.len() == cores.len();
+        let sharing = claimed.jobs.iter().filter(|job| together.holds(job.cost_bytes)).count();
+        let got_all = together.places(claimed.jobs.len(), sharing) >= cores.len();
         let alone = claimed.waits_alone || claimed.jobs.iter().any(|job| job.suspect);
         let mut out_of_bytes = claimed.blocked_bytes.is_some();
-        for (job, core) in claimed.jobs.into_iter().zip(cores.drain(..)) {
+        let mut small = Vec::with_capacity(sharing);
+        for job in claimed.jobs {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             if let Some(mut begun) = self.ahead.take(&job) {
                 // It has a core and memory of its own.
-                drop(core);
                 let held = self.leases.hold(job.lease, begun.cancel.take());
                 running.spawn(Arc::clone(self).work_on(job, Start::Ahead(begun), None, held));
                 continue;
             }
             // Never waited for while holding a core. They are there, unless a request that waits for its image took them since
             // the claim was asked for; then the job goes back to its place.
-            match self.parts.compute.try_bytes(job.cost_bytes) {
-                Some(bytes) => {
-                    let held = self.leases.hold(job.lease, Arc::default());
-                    running.spawn(Arc::clone(self).work_on(job, Start::Fresh(core), Some(bytes), held));
-                }
-                None => {
-                    out_of_bytes = true;
-                    self.give_back(&job).await;
-                }
+            let Some(bytes) = self.parts.compute.try_bytes(job.cost_bytes) else {
+                out_of_bytes = true;
+                self.give_back(&job).await;
+                continue;
+            };
+            let held = self.leases.hold(job.lease, Arc::default());
+            if together.holds(job.cost_bytes) {
+                small.push(Small { job, bytes, held });
+                continue;
+            }
+            match cores.pop() {
+                Some(core) => drop(running.spawn(Arc::clone(self).work_on(job, Start::Fresh(core), Some(bytes), held))),
+                // A claim gives no more than there are places.
+                None => self.give_back(&job).await,
             }
         }
+        self.start_small(small, cores, running);
         // Everything that was claimed is held, or was given back.
         self.leases.all_held();
         if alone {
@@ -315,6 +329,23 @@ impl Inner {
         let now = self.parts.clock.now();
         // The clock may jump: look again at least once a minute.
         Next::After(due.map_or(Duration::from_secs(60), |due| due.since(now).clamp(Duration::from_millis(1), Duration::from_secs(60))))
+    }
+
+    /// Starts small jobs, as many on each core.
+    fn start_small(self: &Arc<Self>, mut small: Vec<Small>, mut cores: Vec<CorePermit>, running: &mut JoinSet<()>) {
+        while let Some(core) = cores.pop() {
+            let rest = small.split_off(small.len().div_ceil(cores.len() + 1));
+            let mut handful = std::mem::replace(&mut small, rest);
+            match handful.len() {
+                0 => {}
+                1 => {
+                    if let Some(Small { job, bytes, held }) = handful.pop() {
+                        running.spawn(Arc::clone(self).work_on(job, Start::Fresh(core), Some(bytes), held));
+                    }
+                }
+                _ => drop(running.spawn(Arc::clone(self).work_on_handful(handful, core))),
+            }
+        }
     }
 
     /// Gives a claimed job back and counts it, if it went back: one that was deleted meanwhile, or waits for its lease to end, does not wait here.
@@ -340,27 +371,39 @@ impl Inner {
         tokio::select! { () = woken => {}, () = passed => {} }
     }
 
-    async fn claim(&self, limit: usize) -> Result<Claimed, CatalogError> {
+    async fn claim(&self, limit: usize, together: Together) -> Result<Claimed, CatalogError> {
+        let most = limit.saturating_mul(together.jobs as usize);
         let now = self.parts.clock.now();
         let claim = Claim {
             owner: self.options.owner.clone(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            together,
             budget_bytes: self.parts.compute.free_bytes(),
             whole_budget_bytes: self.parts.compute.budget_bytes(),
             running: self.leases.count(),
             now,
             lease: self.options.lease,
-            tokens: (0..limit).map(|_| LeaseToken::from_uuid(self.parts.ids.new_id(now))).collect(),
+            tokens: (0..most).map(|_| LeaseToken::from_uuid(self.parts.ids.new_id(now))).collect(),
         };
         self.parts.catalog.claim_jobs(claim).await
     }
 
     async fn work_on(self: Arc<Self>, job: ClaimedJob, start: Start, bytes: Option<BytesPermit>, held: Held) {
-        let (upload, of) = (job.upload, OfJob { job: job.lease.job, image: job.image });
-        self.tell(upload, What::JobStarted(of, Attempt { attempt: job.attempt, max_attempts: job.max_attempts }));
+        self.tell_started(&job);
+        let upload = job.upload;
         let requeued = work::work(&self, job, start, Arc::clone(&held.cancel)).await;
         drop(bytes);
         drop(held);
+        self.job_ended(upload, requeued);
+    }
+
+    fn tell_started(&self, job: &ClaimedJob) {
+        let of = OfJob { job: job.lease.job, image: job.image };
+        self.tell(job.upload, What::JobStarted(of, Attempt { attempt: job.attempt, max_attempts: job.max_attempts }));
+    }
+
+    /// A job is not worked on any more, and what it held was let go; with `requeued` it went back to the queue.
+    fn job_ended(&self, upload: UploadId, requeued: bool) {
         if requeued {
             self.queued.fetch_add(1, Ordering::Relaxed);
         }

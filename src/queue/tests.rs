@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    catalog::{Lease, NewImage, NewJob, NewTask, NewUpload, StoredVariant, TaskDone, TaskTiming, sqlite::SqliteCatalog},
+    catalog::{Lease, NewImage, NewJob, NewTask, NewUpload, StoredVariant, TaskDone, TaskTiming, Together, sqlite::SqliteCatalog},
     clock::{RandomIds, SystemClock},
     compute,
     domain::{BlobId, ImageId, JobId, Priority, TaskCode, TaskId, UploadId},
@@ -115,6 +115,7 @@ async fn jobs_that_are_given_up_as_nobody_renews_them_are_told_of() {
     let claim = Claim {
         owner: "gone".into(),
         limit: 1,
+        together: Together::NONE,
         budget_bytes: 1,
         whole_budget_bytes: 1,
         running: 0,

@@ -6,20 +6,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use image_pipeline::{Encoded, ErrorKind, Operation, RunReport, Spec, VariantOutcome};
+use image_pipeline::{Encoded, ErrorKind, RunReport, Spec, VariantOutcome};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{error, warn};
 
 use crate::{
-    catalog::{CatalogError, ClaimedJob, JobDone, JobTiming, Release, StoredVariant, TaskDone, TaskTiming},
+    catalog::{CatalogError, ClaimedJob, JobDone, JobTiming, Release, StoredVariant, TaskTiming},
     compute::{BytesPermit, ComputeError, CorePermit},
-    copies::{Copied, Copies},
     domain::{BlobId, TaskCode, TaskFailure},
     facts::Facts,
-    follow::{self, Attempt, OfJob, What},
+    follow::{Attempt, OfJob, What},
     store::StoreError,
-    telemetry::{TaskSample, error_chain},
+    telemetry::error_chain,
 };
 
 use super::{
@@ -27,6 +26,7 @@ use super::{
     ahead::Begun,
     backoff,
     making::{Outcomes, Wanted, Worked, on_pool},
+    recording::{Progress, Stored, log_task, record},
 };
 
 /// Pause between two tries to give a job back to a catalog that cannot be written.
@@ -52,47 +52,6 @@ pub(super) enum Start {
     Ahead(Begun),
 }
 
-/// Where a job stands while its tasks end one by one.
-struct Progress {
-    started: Instant,
-    queue: Duration,
-    read: Duration,
-    /// Tasks by index whose end is recorded.
-    ended: Vec<bool>,
-    samples: Vec<EndedTask>,
-    /// The last task, stored: its end is recorded with the job's.
-    last: Option<Stored>,
-    /// The job cannot go on now; try again later.
-    passing: Option<TaskFailure>,
-    lease_lost: bool,
-}
-
-impl Progress {
-    /// Whether every other task has ended.
-    fn is_last(&self, index: usize) -> bool {
-        self.ended.iter().enumerate().all(|(other, ended)| *ended != (other == index))
-    }
-}
-
-/// A task whose end is to be recorded; its bytes are durable.
-struct Stored {
-    index: usize,
-    result: Result<StoredVariant, TaskFailure>,
-    timing: TaskTiming,
-    format: &'static str,
-}
-
-/// What a task's log line needs beside the job's numbers.
-struct EndedTask {
-    index: usize,
-    outcome: &'static str,
-    detail: String,
-    format: &'static str,
-    bytes: u64,
-    timing: TaskTiming,
-    total: Duration,
-}
-
 /// Works on a job; true if it went back to the queue.
 pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, start: Start, cancel: Arc<AtomicBool>) -> bool {
     let now = inner.parts.clock.now();
@@ -101,16 +60,7 @@ pub(super) async fn work(inner: &Arc<Inner>, job: ClaimedJob, start: Start, canc
         // It did not wait.
         Start::Ahead(begun) => (begun.started, Duration::ZERO),
     };
-    let mut progress = Progress {
-        started,
-        queue,
-        read: Duration::ZERO,
-        ended: vec![false; job.tasks.len()],
-        samples: Vec::new(),
-        last: None,
-        passing: None,
-        lease_lost: false,
-    };
+    let mut progress = Progress::of(&job, started, queue);
     if job.tasks.is_empty() {
         // Every task had ended, only the job's own end was not recorded before a crash.
         drop(start);
@@ -227,6 +177,40 @@ async fn record_while<T>(
     }
 }
 
+/// Goes on with what was made of a job on the pool, all of it; true if the job went back to the queue.
+pub(super) async fn follow_made(
+    inner: &Inner,
+    job: &ClaimedJob,
+    mut progress: Progress,
+    (outcomes, worked): (Vec<VariantOutcome>, Result<Worked, ComputeError>),
+    cancel: &AtomicBool,
+) -> bool {
+    let (publish, published) = mpsc::unbounded_channel();
+    for outcome in outcomes {
+        // Taken below.
+        let _ = publish.send(outcome);
+    }
+    drop(publish);
+    let worked = record_while(inner, job, &mut progress, published, std::future::ready(worked)).await;
+    let worked = judge(job, &mut progress, worked);
+    end(inner, job, progress, worked, cancel).await
+}
+
+/// Records what was stored of a job that could not store the rest, and gives it back; true if it went back to the queue.
+pub(super) async fn follow_stored(
+    inner: &Inner,
+    job: &ClaimedJob,
+    mut progress: Progress,
+    (stored, report): (Vec<Stored>, (RunReport, Duration)),
+    cancel: &AtomicBool,
+) -> bool {
+    for stored in stored {
+        record(inner, job, &mut progress, stored, None).await;
+    }
+    progress.passing = Some(failure(TaskCode::Storage, "storing the variant failed"));
+    conclude(inner, job, progress, Some(report), cancel).await
+}
+
 /// What the pool's answer means for the job.
 fn judge(job: &ClaimedJob, progress: &mut Progress, worked: Option<Result<Worked, ComputeError>>) -> Ended {
     match worked {
@@ -287,81 +271,15 @@ async fn store(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, outcome
     Some(Stored { index: outcome.index, result, timing, format })
 }
 
-/// Records one task's end, whose bytes are durable, and the job's with it if that is known; true if it was recorded.
-async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, stored: Stored, job_done: Option<JobDone>) -> bool {
-    let Stored { index, result, timing, format } = stored;
-    let blob = result.as_ref().ok().map(|stored| stored.blob);
-    let bytes = result.as_ref().map_or(0, |stored| stored.bytes);
-    let (outcome, detail) = match &result {
-        Ok(_) => ("completed", String::new()),
-        Err(reason) => (reason.code.as_str(), reason.detail.clone()),
-    };
-    let what = told(job, index, &result, timing);
-    let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome: result, timing, job: job_done };
-    let recorded = finish_task(inner, job, progress, index, done, what).await;
-    if recorded {
-        let total = progress.started.elapsed();
-        progress.samples.push(EndedTask { index, outcome, detail, format, bytes, timing, total });
-    } else if let Some(blob) = blob {
-        if progress.lease_lost {
-            copies(inner).remove(blob).await;
-        } else {
-            // After any other failure the row may be there all the same.
-            inner.parts.doubts.add([blob]);
-        }
-    }
-    recorded
-}
-
-/// A task's end as it is told to who follows it.
-fn told(job: &ClaimedJob, index: usize, result: &Result<StoredVariant, TaskFailure>, timing: TaskTiming) -> What {
-    let (of, variant) = (OfJob { job: job.lease.job, image: job.image }, job.tasks[index].name.clone());
-    match result {
-        Ok(stored) => {
-            let times = vec![("transform_ms", timing.transform), ("encode_ms", timing.encode), ("store_ms", timing.store)];
-            let StoredVariant { bytes, width_px, height_px, ref format, .. } = *stored;
-            What::TaskCompleted(of, variant, follow::Stored { bytes, width_px, height_px, format: format.clone() }, times)
-        }
-        Err(reason) => What::TaskFailed(of, variant, reason.clone()),
-    }
-}
-
-/// True if the end was recorded; then it is told.
-async fn finish_task(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, index: usize, done: TaskDone, what: What) -> bool {
-    let worked = done.job.as_ref().map(|job| (job.timing, job.peak_bytes));
-    let own = done.outcome.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
-    match inner.parts.catalog.finish_task(job.lease, done).await {
-        Ok(finished) => {
-            progress.ended[index] = true;
-            if let Some(own) = own.filter(|own| finished.surplus == Some(own.blob)) {
-                copies(inner).settle(&own, finished.kept).await;
-            }
-            if let Some(dead) = finished.dead {
-                copies(inner).forget(dead).await;
-            }
-            inner.tell(job.upload, what);
-            if let Some(ended) = finished.job {
-                let (timing, peak_bytes) = worked.unwrap_or_default();
-                inner.tell_worked(job, ended, &timing, peak_bytes);
-            }
-            true
-        }
-        Err(CatalogError::LeaseLost) => {
-            debug!(job.id = %job.lease.job, "lease lost, dropping a late result");
-            progress.lease_lost = true;
-            false
-        }
-        Err(error) => {
-            warn!(job.id = %job.lease.job, error = %error_chain(&error), "could not record a task's end");
-            progress.passing = Some(failure(TaskCode::Storage, "recording the result failed"));
-            false
-        }
-    }
-}
-
 async fn put(inner: &Inner, encoded: Encoded) -> Result<StoredVariant, StoreError> {
-    let blob = BlobId::from_uuid(inner.parts.ids.new_id(inner.parts.clock.now()));
-    let stored = StoredVariant {
+    let stored = variant_of(BlobId::from_uuid(inner.parts.ids.new_id(inner.parts.clock.now())), &encoded);
+    inner.parts.store.put(stored.blob, Bytes::from(encoded.bytes)).await?;
+    Ok(stored)
+}
+
+/// A result as it is recorded, once its bytes are stored as this blob.
+pub(super) fn variant_of(blob: BlobId, encoded: &Encoded) -> StoredVariant {
+    StoredVariant {
         blob,
         bytes: encoded.bytes.len() as u64,
         sha256: Sha256::digest(&encoded.bytes).into(),
@@ -370,13 +288,7 @@ async fn put(inner: &Inner, encoded: Encoded) -> Result<StoredVariant, StoreErro
         format: encoded.format.as_str().to_owned(),
         quality: encoded.quality,
         frames: encoded.frames,
-    };
-    inner.parts.store.put(blob, Bytes::from(encoded.bytes)).await?;
-    Ok(stored)
-}
-
-fn copies(inner: &Inner) -> Copies<'_> {
-    Copies { store: &*inner.parts.store, catalog: &*inner.parts.catalog, doubts: &inner.parts.doubts }
+    }
 }
 
 /// Marks an original as missing; the first to notice says so.
@@ -399,14 +311,8 @@ async fn fail_rest(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, rea
     }
 }
 
-/// Ends the job or gives it back; true if it went back.
-async fn conclude(
-    inner: &Inner,
-    job: &ClaimedJob,
-    mut progress: Progress,
-    report: Option<(RunReport, Duration)>,
-    cancel: &AtomicBool,
-) -> bool {
+/// A job's end, as far as it is known by now.
+pub(super) fn job_done(inner: &Inner, progress: &Progress, report: Option<(RunReport, Duration)>) -> JobDone {
     let (report, cpu) = report.map_or((None, Duration::ZERO), |(report, cpu)| (Some(report), cpu));
     let timing = JobTiming {
         queue: progress.queue,
@@ -417,12 +323,36 @@ async fn conclude(
     };
     let peak_bytes = report.as_ref().map_or(0, |r| r.peak_bytes);
     let facts = report.and_then(|report| report.facts).and_then(|found| Facts::from(&found).to_text());
-    let done = JobDone { at: inner.parts.clock.now(), timing, peak_bytes, facts };
+    JobDone { at: inner.parts.clock.now(), timing, peak_bytes, facts }
+}
+
+/// Ends the job or gives it back; true if it went back.
+async fn conclude(
+    inner: &Inner,
+    job: &ClaimedJob,
+    mut progress: Progress,
+    report: Option<(RunReport, Duration)>,
+    cancel: &AtomicBool,
+) -> bool {
+    let done = job_done(inner, &progress, report);
     let mut is_recorded = false;
     if let Some(last) = progress.last.take() {
         let all_ended = progress.is_last(last.index) && !progress.lease_lost;
         is_recorded = record(inner, job, &mut progress, last, Some(done.clone()).filter(|_| all_ended)).await && all_ended;
     }
+    after(inner, job, progress, done, is_recorded, cancel).await
+}
+
+/// What is left to do when the ends of tasks are recorded, and the job's with them or not (`is_recorded`); true if the job went back.
+pub(super) async fn after(
+    inner: &Inner,
+    job: &ClaimedJob,
+    progress: Progress,
+    done: JobDone,
+    is_recorded: bool,
+    cancel: &AtomicBool,
+) -> bool {
+    let (timing, peak_bytes) = (done.timing, done.peak_bytes);
     for ended in &progress.samples {
         log_task(inner, job, ended, &timing, peak_bytes);
     }
@@ -506,46 +436,6 @@ async fn release(inner: &Inner, job: &ClaimedJob, reason: TaskFailure, unspent: 
         Err(CatalogError::LeaseLost) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The one line of a task, with the same numbers as its job's JSON and the metrics.
-fn log_task(inner: &Inner, job: &ClaimedJob, ended: &EndedTask, timing: &JobTiming, peak_bytes: u64) {
-    let task = &job.tasks[ended.index];
-    let EndedTask { outcome, format, bytes, total, .. } = *ended;
-    let TaskTiming { transform, encode, store } = ended.timing;
-    let operation = Operation::of_canonical(&task.spec).as_str();
-    inner.parts.metrics.task_ended(&TaskSample { outcome, operation, format, transform, encode, store, total });
-    info!(
-        outcome,
-        variant = %task.name,
-        operation,
-        task.id = %task.id,
-        job.id = %job.lease.job,
-        image.id = %job.image,
-        upload.id = %job.upload,
-        request.id = job.origin.map(|origin| tracing::field::display(origin.request)),
-        trace.id = job.origin.and_then(|origin| origin.trace).map(tracing::field::display),
-        priority = %job.priority,
-        attempt = job.attempt,
-        queue_ms = ms(timing.queue),
-        read_ms = ms(timing.read),
-        decode_ms = ms(timing.decode),
-        transform_ms = ms(transform),
-        encode_ms = ms(encode),
-        store_ms = ms(store),
-        total_ms = ms(total),
-        peak_bytes,
-        source_bytes = job.bytes,
-        bytes,
-        format,
-        detail = (!ended.detail.is_empty()).then_some(ended.detail.as_str()),
-        "task ended"
-    );
-}
-
-/// Milliseconds with microsecond precision, as everywhere numbers are shown.
-fn ms(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
 }
 
 fn failure(code: TaskCode, detail: impl Into<String>) -> TaskFailure {

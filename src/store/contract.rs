@@ -26,6 +26,7 @@ pub async fn check(store: &dyn BlobStore, staging: &StagingDir) {
     ranges_are_exact(store).await;
     missing_blobs_are_told(store).await;
     delete_is_idempotent(store).await;
+    many_are_each_as_one(store).await;
     list_has_every_blob_once(store, staging).await;
     dropped_staged_files_are_gone(staging);
     room_is_told(store).await;
@@ -106,6 +107,27 @@ async fn delete_is_idempotent(store: &dyn BlobStore) {
     assert!(matches!(store.read(gone).await, Err(StoreError::NotFound(_))));
     assert_eq!(store.read(stays).await.expect("others are untouched"), "stays");
     store.delete(stays).await.expect("delete works");
+}
+
+async fn many_are_each_as_one(store: &dyn BlobStore) {
+    let first = fresh();
+    let ids: Vec<BlobId> = (0..9).map(|n| if n == 0 { first } else { store.beside(fresh(), first) }).collect();
+    let blobs = ids.iter().enumerate().map(|(n, id)| (*id, Bytes::from(pattern(n * 1_000)))).collect();
+    let told = store.put_many(blobs).await;
+    assert!(told.len() == ids.len() && told.iter().all(Result::is_ok), "{told:?}");
+    let missing = fresh();
+    let told = store.put_many(vec![(ids[3], Bytes::from_static(b"taken")), (missing, Bytes::from_static(b"fresh"))]).await;
+    assert!(told[0].is_err() && told[1].is_ok(), "one that fails fails alone: {told:?}");
+    store.delete(missing).await.expect("delete works");
+    let read = store.read_many(ids.iter().copied().chain([missing]).collect()).await;
+    for (n, read) in read.iter().take(ids.len()).enumerate() {
+        assert_eq!(read.as_ref().expect("read works"), &pattern(n * 1_000), "in their order");
+    }
+    assert!(matches!(read.last(), Some(Err(StoreError::NotFound(of))) if *of == missing), "{:?}", read.last());
+    assert!(store.put_many(Vec::new()).await.is_empty() && store.read_many(Vec::new()).await.is_empty());
+    for id in ids {
+        store.delete(id).await.expect("delete works");
+    }
 }
 
 async fn list_has_every_blob_once(store: &dyn BlobStore, staging: &StagingDir) {

@@ -75,6 +75,20 @@ impl Disk {
         Ok((DiskFile { file, disk: self.clone() }, path))
     }
 
+    /// Asks for a file's bytes to be written now, and does not wait: what its sync waits for is under way then. A hint, which makes nothing durable
+    /// and may be ignored; what it could fail with the sync tells.
+    #[allow(unsafe_code)]
+    pub(super) fn start_writing(&self, file: &File) {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd as _;
+            // SAFETY: the descriptor is open for as long as `file` is borrowed, and the call touches no memory of ours (sync_file_range(2)).
+            unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = file;
+    }
+
     pub(super) fn sync_file(&self, file: &File) -> io::Result<()> {
         self.before(Step::SyncFile, 0)?;
         file.sync_data()

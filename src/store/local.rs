@@ -5,10 +5,11 @@
 //! `<root>/incoming/`, or lies in the staging folder. Each call is one trip to a blocking thread.
 
 mod copy;
+mod many;
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind},
     ops::Range,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -18,6 +19,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use uuid::Uuid;
 
 use super::{BlobRead, BlobStore, Disk, DiskFile, Free, Staged, StagingDir, StoreError};
 use crate::domain::BlobId;
@@ -125,21 +127,30 @@ impl BlobStore for LocalStore {
     }
 
     async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), StoreError> {
-        let (to, disk) = (self.path(id), self.disk.clone());
-        let incoming = self.root.join(INCOMING);
-        blocking(move || {
-            // Dropped on any error below, it is unlinked.
-            let (mut file, path) = disk.create(UNFINISHED_PREFIX, &incoming).map_err(of_writing)?;
-            file.write_all(&bytes).map_err(of_writing)?;
-            drop(file);
-            commit(Staged { path, bytes: bytes.len() as u64, disk: disk.clone() }, &to, &disk)
-        })
-        .await
+        self.put_many(vec![(id, bytes)]).await.pop().unwrap_or(Ok(()))
+    }
+
+    async fn put_many(&self, of: Vec<(BlobId, Bytes)>) -> Vec<Result<(), StoreError>> {
+        let (store, count) = (self.clone(), of.len());
+        many(count, move || many::put(&store, of)).await
+    }
+
+    fn beside(&self, id: BlobId, first: BlobId) -> BlobId {
+        // In one folder, which is synced once for both.
+        let mut bytes = *id.uuid().as_bytes();
+        bytes[15] = shard_of(first);
+        BlobId::from_uuid(Uuid::from_bytes(bytes))
     }
 
     async fn read(&self, id: BlobId) -> Result<Bytes, StoreError> {
         let (path, disk) = (self.path(id), self.disk.clone());
         blocking(move || disk.read(&path).map_err(|e| of_reading(id, e))).await
+    }
+
+    async fn read_many(&self, of: Vec<BlobId>) -> Vec<Result<Bytes, StoreError>> {
+        let store = self.clone();
+        let read = move |id| store.disk.read(&store.path(id)).map_err(|e| of_reading(id, e));
+        many(of.len(), move || of.into_iter().map(read).collect()).await
     }
 
     async fn open(&self, id: BlobId, range: Option<Range<u64>>) -> Result<BlobRead, StoreError> {
@@ -255,6 +266,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e).into()))
 }
 
+/// As [`blocking`], for a result each of `count` blobs.
+async fn many<T: Send + 'static>(
+    count: usize,
+    work: impl FnOnce() -> Vec<Result<T, StoreError>> + Send + 'static,
+) -> Vec<Result<T, StoreError>> {
+    let died = |error| (0..count).map(|_| Err(io::Error::other(format!("{error}")).into())).collect();
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error: tokio::task::JoinError| died(error))
+}
+
 /// The blob of an entry in a shard. What is not called like one of our blobs is not ours to list (and never ours to sweep).
 fn blob_of(entry: &fs::DirEntry, shard: u8) -> Option<BlobId> {
     let id = entry.file_name().to_str()?.parse::<BlobId>().ok()?;
@@ -316,10 +336,9 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
 
     use futures_util::TryStreamExt as _;
-    use uuid::Uuid;
 
     use super::super::{StagingDir, contract};
     use super::*;

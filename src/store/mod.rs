@@ -102,8 +102,20 @@ pub trait BlobStore: Send + Sync + 'static {
     /// Stores bytes, as durably as [`BlobStore::persist`].
     async fn put(&self, id: BlobId, bytes: Bytes) -> Result<(), StoreError>;
 
+    /// Stores many small blobs, each as durably as [`BlobStore::put`] does; what failed says so in its place.
+    ///
+    /// # Cancel safety
+    /// As [`BlobStore::persist`].
+    async fn put_many(&self, of: Vec<(BlobId, Bytes)>) -> Vec<Result<(), StoreError>>;
+
+    /// The fresh id `id`, changed so that what is put under it together with `first` costs less than it would elsewhere.
+    fn beside(&self, id: BlobId, first: BlobId) -> BlobId;
+
     /// All bytes of a blob.
     async fn read(&self, id: BlobId) -> Result<Bytes, StoreError>;
+
+    /// All bytes of each of many small blobs.
+    async fn read_many(&self, of: Vec<BlobId>) -> Vec<Result<Bytes, StoreError>>;
 
     /// The bytes of a blob from `range` (whole when absent), as a stream. A range that does not lie inside is [`StoreError::Damaged`]: nobody asks for
     /// more than was stored.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use image_pipeline::{PIPELINE_VERSION, Presets, Spec};
 use pixmill::{
-    catalog::{Catalog, Claim, Lease, NewImage, NewJob, NewTask, NewUpload, Release, sqlite::SqliteCatalog},
+    catalog::{Catalog, Claim, Lease, NewImage, NewJob, NewTask, NewUpload, Release, Together, sqlite::SqliteCatalog},
     clock::{Clock, IdSource, RandomIds, SystemClock},
     domain::{BlobId, ImageId, JobId, LeaseToken, Priority, TaskCode, TaskFailure, TaskId, UploadId},
     store::{BlobStore, LocalStore},
@@ -178,6 +178,7 @@ async fn folder_with_waiting_job() -> (tempfile::TempDir, ImageId) {
     let claim = Claim {
         owner: "test".to_owned(),
         limit: 1,
+        together: Together::NONE,
         budget_bytes: 1 << 30,
         whole_budget_bytes: 1 << 30,
         running: 0,

@@ -75,4 +75,24 @@ impl Suite<'_> {
             self.complete(job).await;
         }
     }
+
+    pub(super) async fn small_jobs_share_a_place(&mut self) {
+        let mut images: Vec<_> = (0..7).map(|_| image(&["thumb"])).collect();
+        for (image, (rank, cost_bytes)) in images.iter_mut().zip([(1, 9), (2, 50), (3, 10), (4, 8), (5, 9), (6, 50), (7, 1)]) {
+            (image.job.rank, image.job.cost_bytes) = (rank, cost_bytes);
+        }
+        let upload = self.upload_of(images.clone());
+        self.accept(upload).await;
+        let asking = |suite: &Self, limit, jobs| Claim { together: Together { cost_bytes: 10, jobs }, limit, ..suite.asking(20) };
+        let first = self.claim_as(asking(self, 2, 3)).await;
+        assert_eq!(ids(&first), images[..4].iter().map(|image| image.job.id).collect::<Vec<_>>(), "one large one, and three that share");
+        assert_eq!((first.blocked_bytes, first.waits_alone), (None, false));
+        let one = self.claim_as(Claim { budget_bytes: 9, ..asking(self, 1, 3) }).await;
+        assert_eq!((ids(&one), one.blocked_bytes), (vec![images[4].job.id], None), "the next has no place: it is not what is waited for");
+        let rest = self.claim_as(asking(self, 2, 1)).await;
+        assert_eq!(ids(&rest), [images[5].job.id, images[6].job.id], "each in a place of its own");
+        for job in first.jobs.iter().chain(&one.jobs).chain(&rest.jobs) {
+            self.complete(job).await;
+        }
+    }
 }

@@ -47,6 +47,73 @@ impl Suite<'_> {
         self.nothing_waits().await;
     }
 
+    pub(super) async fn ends_told_together_are_as_one_after_the_other(&mut self) {
+        let images: Vec<_> = (0..3).map(|_| image(&["thumb"])).collect();
+        let upload = self.upload_of(images.clone());
+        self.accept(upload).await;
+        let (same, two) = (image(&["thumb"]), image(&["thumb", "soft"]));
+        let wanted: Vec<JobId> = images.iter().chain([&same, &two]).map(|image| image.job.id).collect();
+        self.accept_image(same).await;
+        self.accept_image(two).await;
+        let mut claimed = self.claim(5, u64::MAX).await.jobs;
+        claimed.sort_by_key(|job| wanted.iter().position(|id| *id == job.lease.job));
+        let [a, b, c, twin, two] = claimed.as_slice() else { panic!("five wait: {claimed:?}") };
+        let ends = |job: &ClaimedJob, task: usize, outcome, with_job: bool| {
+            let facts = Some(format!("of {}", job.image));
+            let job_done = JobDone { facts, ..self.job_done() };
+            (job.lease, TaskDone { job: with_job.then_some(job_done), ..self.done(job.tasks[task].id, outcome) })
+        };
+        let never = Lease { job: c.lease.job, token: LeaseToken::from_uuid(uuid()) };
+        let kept = stored();
+        let copy = StoredVariant { blob: BlobId::from_uuid(uuid()), ..kept.clone() };
+        let all = vec![
+            ends(a, 0, Ok(stored()), true),
+            (never, ends(c, 0, Ok(stored()), true).1),
+            ends(b, 0, Ok(kept.clone()), true),
+            ends(twin, 0, Ok(copy.clone()), true),
+            ends(two, 0, Ok(stored()), false),
+            ends(two, 1, Err(failure(TaskCode::MalformedImage)), true),
+            ends(c, 0, Ok(stored()), true),
+        ];
+        let told = self.catalog.finish_tasks(all.clone()).await.expect("finish_tasks works");
+        let ended = |n: usize| told[n].as_ref().expect("was held").job;
+        let finished = |job, upload| Some(JobFinished { job, upload });
+        assert_eq!(ended(0), finished(JobState::Completed, UploadState::Processing));
+        assert!(matches!(told[1], Err(CatalogError::LeaseLost)), "{:?}", told[1]);
+        assert_eq!(ended(2), finished(JobState::Completed, UploadState::Processing));
+        assert_eq!(ended(3), finished(JobState::Completed, UploadState::Completed));
+        assert_eq!((ended(4), ended(5)), (None, finished(JobState::Partial, UploadState::Partial)));
+        assert_eq!(ended(6), finished(JobState::Completed, UploadState::Completed), "told once, with the last");
+        let twice = told[3].as_ref().expect("was held");
+        assert_eq!((twice.surplus, twice.kept), (Some(copy.blob), Some(kept.blob)), "the same bytes are kept once");
+        self.recount().await;
+        for job in [a, b, c, twin] {
+            let view = self.catalog.job(job.lease.job).await.expect("job works").expect("is there");
+            let (task, wanted) = (&view.tasks[0], self.job_done());
+            assert_eq!((view.state, view.finished_at, view.timing), (JobState::Completed, Some(self.now), Some(wanted.timing)));
+            assert_eq!((task.state, view.peak_bytes), (TaskState::Completed, Some(wanted.peak_bytes)));
+            let facts = self.catalog.facts(&[job.blob]).await.expect("facts works");
+            assert_eq!(facts, [(job.blob, format!("of {}", job.image))]);
+        }
+        let again = self.catalog.finish_tasks(all).await.expect("finish_tasks works");
+        assert!(again.iter().all(|told| matches!(told, Err(CatalogError::LeaseLost))), "all have ended: {again:?}");
+        assert!(self.catalog.finish_tasks(Vec::new()).await.expect("finish_tasks works").is_empty());
+        // One that makes no sense takes all others with it.
+        for _ in 0..2 {
+            self.accept_image(image(&["thumb"])).await;
+        }
+        let claimed = self.claim(2, u64::MAX).await.jobs;
+        let mut odd = ends_of(self, &claimed[1]);
+        odd.1.task = TaskId::from_uuid(uuid());
+        let refused = self.catalog.finish_tasks(vec![ends_of(self, &claimed[0]), odd]).await;
+        assert!(matches!(refused, Err(CatalogError::Backend(_))), "{refused:?}");
+        assert_eq!(self.job_state(claimed[0].lease.job).await, JobState::Running);
+        self.recount().await;
+        for job in &claimed {
+            self.complete(job).await;
+        }
+    }
+
     pub(super) async fn a_failed_attempt_waits_until_due(&mut self) {
         self.accept_image(image(&["thumb", "soft"])).await;
         let job = self.claim_one().await;
@@ -330,4 +397,9 @@ impl Suite<'_> {
         self.recount().await;
         self.drain().await;
     }
+}
+
+/// The end of a job of one task.
+fn ends_of(suite: &Suite<'_>, job: &ClaimedJob) -> (Lease, TaskDone) {
+    (job.lease, TaskDone { job: Some(suite.job_done()), ..suite.done(job.tasks[0].id, Ok(stored())) })
 }

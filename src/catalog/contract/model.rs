@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-use super::super::{Catalog, CatalogError, Page, Subject};
+use super::super::{Catalog, CatalogError, Page, Subject, Together};
 use crate::domain::{BlobId, JobState};
 use commands::{Command, ask, plain_job, plain_upload};
 use rows::Rows;
@@ -147,7 +147,7 @@ async fn drain(catalog: &impl Catalog, world: &mut World) -> Result<(), String> 
     together(catalog, world, &[expire]).await?;
     let mut claims: BTreeMap<_, u32> = BTreeMap::new();
     loop {
-        let claim = world.claim(0, 3, (u64::MAX, u64::MAX), 60);
+        let claim = world.claim(0, (3, Together::NONE), (u64::MAX, u64::MAX), 60);
         let before = world.rows.jobs.values().filter(|job| job.view.state == JobState::Running).count();
         if before > 0 {
             return Err(format!("{before} jobs are running that nobody holds"));

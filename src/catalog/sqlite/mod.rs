@@ -11,6 +11,7 @@ mod bulk;
 mod columns;
 mod copy;
 mod erase;
+mod finish_many;
 mod history;
 mod lists;
 mod mark;
@@ -248,7 +249,14 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn finish_task(&self, lease: Lease, done: TaskDone) -> Result<TaskFinished, CatalogError> {
-        self.writer.run(move |session| Box::pin(async move { work::finish_task(session, lease, &done).await })).await
+        self.writer.run(move |session| Box::pin(async move { work::finish_task(session, &(lease, done)).await })).await
+    }
+
+    async fn finish_tasks(&self, of: Vec<(Lease, TaskDone)>) -> Result<Vec<Result<TaskFinished, CatalogError>>, CatalogError> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.run(move |session| Box::pin(async move { finish_many::finish_tasks(session, &of).await })).await
     }
 
     async fn finish_job(&self, lease: Lease, done: JobDone) -> Result<JobFinished, CatalogError> {

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::super::{NewImage, NewJob, NewTask, contract};
+use super::super::{NewImage, NewJob, NewTask, Together, contract};
 use super::*;
 use crate::{
     clock::{IdSource as _, RandomIds},
@@ -69,6 +69,7 @@ fn claim() -> Claim {
     Claim {
         owner: "worker".into(),
         limit: 1,
+        together: Together::NONE,
         budget_bytes: u64::MAX,
         whole_budget_bytes: u64::MAX,
         running: 0,

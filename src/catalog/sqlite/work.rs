@@ -30,7 +30,8 @@ pub(super) const CLAIM: &str = "SELECT j.id AS id, j.upload AS upload, j.image A
 
 /// See [`super::super::Catalog::claim_jobs`].
 pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<Claimed, CatalogError> {
-    let limit = claim.tokens.len().min(usize::try_from(claim.limit).unwrap_or(usize::MAX));
+    let places = usize::try_from(claim.limit).unwrap_or(usize::MAX);
+    let limit = claim.tokens.len().min(places.saturating_mul(claim.together.jobs.max(1) as usize));
     if limit == 0 {
         return Ok(Claimed::default());
     }
@@ -44,11 +45,15 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
     keyed.sort_by_key(|(key, _)| *key);
 
     let mut claimed = Claimed::default();
-    let (mut left_bytes, mut tokens) = (claim.budget_bytes, claim.tokens.iter());
+    let (mut left_bytes, mut tokens, mut small) = (claim.budget_bytes, claim.tokens.iter(), 0);
     for ((_, job, _), row) in keyed {
         let job = JobId::from_uuid(job);
         if claimed.jobs.last().is_none_or(|last| last.lease.job != job) {
             if claimed.jobs.last().is_some_and(|last| last.suspect) {
+                break;
+            }
+            small += usize::from(claim.together.holds(row.number("cost_bytes")?));
+            if claim.together.places(claimed.jobs.len() + 1, small) > places {
                 break;
             }
             if row.plain("suspect")? && (claim.running > 0 || !claimed.jobs.is_empty()) {
@@ -68,23 +73,24 @@ pub(super) async fn claim_jobs(session: &mut Session, claim: &Claim) -> Result<C
             last.tasks.push(ClaimedTask { id: TaskId::from_uuid(task), name: row.word("name")?, spec: row.plain("spec")? });
         }
     }
-    // Every trip to SQLite's own thread costs more than what is done there; parts, so that there are few texts to prepare.
-    for part in claimed.jobs.chunks(8) {
-        let mut sql = QueryBuilder::<Sqlite>::new("");
-        for job in part {
-            sql.push("UPDATE jobs SET state = 'running', attempt = attempt + 1, due_at = NULL, started_at = ");
-            sql.push_bind(claim.now.as_millis());
-            sql.push(", lease_owner = ").push_bind(claim.owner.clone());
-            sql.push(", lease_token = ").push_bind(id(job.lease.token.uuid()));
-            sql.push(", lease_until = ").push_bind(claim.now.after(claim.lease).as_millis());
-            sql.push(" WHERE id = ").push_bind(id(job.lease.job.uuid()));
-            sql.push("; ");
-        }
-        sql.build().execute(&mut session.conn).await?;
-        let jobs = i64::try_from(part.len()).unwrap_or(0);
-        session.delta.queued_jobs -= jobs;
-        session.delta.running_jobs += jobs;
+    if claimed.jobs.is_empty() {
+        return Ok(claimed);
     }
+    // Every trip to SQLite's own thread costs more than what is done there: one statement for all.
+    let mut sql = QueryBuilder::<Sqlite>::new("UPDATE jobs SET state = 'running', attempt = attempt + 1, due_at = NULL, started_at = ");
+    sql.push_bind(claim.now.as_millis());
+    sql.push(", lease_owner = ").push_bind(claim.owner.clone());
+    sql.push(", lease_until = ").push_bind(claim.now.after(claim.lease).as_millis());
+    sql.push(", lease_token = held.column2 FROM (");
+    sql.push_values(&claimed.jobs, |mut held, job| {
+        held.push_bind(id(job.lease.job.uuid())).push_bind(id(job.lease.token.uuid()));
+    });
+    sql.push(") AS held WHERE jobs.id = held.column1");
+    // A text for each number of jobs: many would drive others out of the connection's memory of prepared statements.
+    sql.build().persistent(claimed.jobs.len() <= 2).execute(&mut session.conn).await?;
+    let jobs = i64::try_from(claimed.jobs.len()).unwrap_or(0);
+    session.delta.queued_jobs -= jobs;
+    session.delta.running_jobs += jobs;
     Ok(claimed)
 }
 
@@ -130,29 +136,38 @@ pub(super) async fn renew_leases(session: &mut Session, leases: &[Lease], until:
 }
 
 /// The row of a running job, if it runs under this very lease.
-fn held(row: Option<&SqliteRow>, lease: Lease) -> Read<Columns<'_>> {
+pub(super) fn held(row: Option<&SqliteRow>, lease: Lease) -> Read<Columns<'_>> {
     let row = Columns(row.ok_or(CatalogError::LeaseLost)?);
     if row.uuid("lease_token")? == lease.token.uuid() { Ok(row) } else { Err(CatalogError::LeaseLost) }
 }
 
-/// See [`super::super::Catalog::finish_task`]. Two trips to SQLite's own thread, the end of the job included.
-pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &TaskDone) -> Result<TaskFinished, CatalogError> {
-    let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
-    let row = sqlx::query(
-        "SELECT j.lease_token AS lease_token, t.position AS position, t.state AS state, i.blob AS blob, \
+/// What has to be known of tasks before their end is written: a row for each whose job is running, with its place in the list as `n`.
+pub(super) async fn before_the_end(session: &mut Session, of: &[(Lease, TaskDone)]) -> Result<Vec<SqliteRow>, CatalogError> {
+    let mut sql = QueryBuilder::<Sqlite>::new("WITH w (n, job, task, sha256) AS (");
+    sql.push_values(of.iter().enumerate(), |mut row, (n, (lease, done))| {
+        let sha256 = done.outcome.as_ref().ok().map(|stored| stored.sha256.to_vec());
+        row.push_bind(i64::try_from(n).unwrap_or(i64::MAX)).push_bind(id(lease.job.uuid()));
+        row.push_bind(id(done.task.uuid())).push_bind(sha256);
+    });
+    // The tasks first, however many: each of the others is found by its key.
+    sql.push(
+        ") SELECT w.n AS n, j.lease_token AS lease_token, j.upload AS upload, t.position AS position, t.state AS state, i.blob AS blob, \
          t.spec_digest AS spec_digest, t.pipeline_version AS pipeline_version, v.result AS existing, \
-         x.sha256 AS existing_sha256, x.missing AS existing_missing, (SELECT id FROM blobs WHERE state = 'live' AND sha256 = ?) AS same, \
+         x.sha256 AS existing_sha256, x.missing AS existing_missing, (SELECT id FROM blobs WHERE state = 'live' AND sha256 = w.sha256) AS same, \
          (SELECT group_concat(DISTINCT o.state) FROM tasks o WHERE o.job = j.id AND o.position <> t.position) AS others \
-         FROM jobs j JOIN images i ON i.id = j.image LEFT JOIN tasks t ON t.job = j.id AND t.id = ? \
+         FROM w CROSS JOIN jobs j ON j.id = w.job AND j.state = 'running' JOIN images i ON i.id = j.image \
+         LEFT JOIN tasks t ON t.job = j.id AND t.id = w.task \
          LEFT JOIN variants v ON v.blob = i.blob AND v.spec_digest = t.spec_digest AND v.pipeline_version = t.pipeline_version \
-         LEFT JOIN blobs x ON x.id = v.result WHERE j.id = ? AND j.state = 'running'",
-    )
-    .bind(sha256)
-    .bind(id(done.task.uuid()))
-    .bind(id(lease.job.uuid()))
-    .fetch_optional(&mut session.conn)
-    .await?;
-    let row = held(row.as_ref(), lease)?;
+         LEFT JOIN blobs x ON x.id = v.result",
+    );
+    Ok(sql.build().persistent(of.len() == 1).fetch_all(&mut session.conn).await?)
+}
+
+/// See [`super::super::Catalog::finish_task`]. Two trips to SQLite's own thread, the end of the job included.
+pub(super) async fn finish_task(session: &mut Session, one: &(Lease, TaskDone)) -> Result<TaskFinished, CatalogError> {
+    let rows = before_the_end(session, std::slice::from_ref(one)).await?;
+    let (lease, done) = (one.0, &one.1);
+    let row = held(rows.first(), lease)?;
     let Some(position) = row.plain::<Option<i64>>("position")? else {
         return Err(nonsense(format!("job {} has no task {}", lease.job, done.task)));
     };
@@ -162,9 +177,7 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
     let state = if is_pending { failure.map_or(TaskState::Completed, ended_by) } else { views::task_state(&was, JobState::Running)? };
     let mut job_state = None;
     if done.job.is_some() {
-        let others: Option<String> = row.plain("others")?;
-        let others = others.iter().flat_map(|words| words.split(',')).map(|word| views::task_state(word, JobState::Running));
-        job_state = Some(ended_state(lease.job, others.chain([Ok(state)]).collect::<Read<Vec<TaskState>>>()?)?);
+        job_state = Some(state_with_others(lease.job, row, state)?);
     }
 
     let mut existing = row.maybe_uuid("existing")?.map(BlobId::from_uuid);
@@ -213,6 +226,13 @@ pub(super) async fn finish_task(session: &mut Session, lease: Lease, done: &Task
         sql.build().execute(&mut session.conn).await?;
     }
     Ok(TaskFinished { surplus, kept, dead, job })
+}
+
+/// What a job comes to with this state of one task, by a row of [`before_the_end`], and the others as they are.
+pub(super) fn state_with_others(job: JobId, row: Columns<'_>, state: TaskState) -> Read<JobState> {
+    let others: Option<String> = row.plain("others")?;
+    let others = others.iter().flat_map(|words| words.split(',')).map(|word| views::task_state(word, JobState::Running));
+    ended_state(job, others.chain([Ok(state)]).collect::<Read<Vec<TaskState>>>()?)
 }
 
 /// The variant that a task came to.
@@ -265,7 +285,7 @@ fn ended_by(failure: &TaskFailure) -> TaskState {
     if failure.code == TaskCode::Cancelled { TaskState::Cancelled } else { TaskState::Failed }
 }
 
-fn count_ended(session: &mut Session, state: TaskState, tasks: i64) {
+pub(super) fn count_ended(session: &mut Session, state: TaskState, tasks: i64) {
     session.delta.pending_tasks -= tasks;
     match state {
         TaskState::Completed => session.delta.completed_tasks += tasks,

@@ -24,6 +24,7 @@ impl Rows {
             Command::Claim(claim) => Ok(Answer::Claimed(rows.claim(claim))),
             Command::Renew(leases, until) => Ok(Answer::Renewed(rows.renew(leases, *until))),
             Command::FinishTask(lease, done) => rows.finish_task(*lease, done).map(Answer::TaskFinished),
+            Command::FinishTasks(of) => rows.finish_tasks(of).map(Answer::TasksFinished),
             Command::FinishJob(lease, done) => rows.finish_job(*lease, done).map(Answer::JobFinished),
             Command::Release(lease, release) => rows.release(*lease, release).map(Answer::Released),
             Command::Void(now, max_crashes) => Ok(Answer::Voided(rows.void(None, *now, *max_crashes))),

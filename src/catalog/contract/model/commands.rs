@@ -19,6 +19,7 @@ pub(super) enum Command {
     Claim(Claim),
     Renew(Vec<Lease>, Timestamp),
     FinishTask(Lease, TaskDone),
+    FinishTasks(Vec<(Lease, TaskDone)>),
     FinishJob(Lease, JobDone),
     Release(Lease, Release),
     Void(Timestamp, u32),
@@ -43,6 +44,7 @@ pub(super) enum Answer {
     Claimed(Claimed),
     Renewed(Vec<Lease>),
     TaskFinished(TaskFinished),
+    TasksFinished(Vec<Result<TaskFinished, Refused>>),
     JobFinished(JobFinished),
     Released(Option<JobFinished>),
     Voided(Voided),
@@ -76,6 +78,10 @@ pub(super) async fn ask(catalog: &impl Catalog, command: Command) -> Result<Answ
         Command::Claim(claim) => catalog.claim_jobs(claim).await.map(Answer::Claimed),
         Command::Renew(leases, until) => catalog.renew_leases(&leases, until).await.map(Answer::Renewed),
         Command::FinishTask(lease, done) => catalog.finish_task(lease, done).await.map(Answer::TaskFinished),
+        Command::FinishTasks(of) => catalog.finish_tasks(of).await.map(|all| {
+            let refused = |error| if matches!(error, CatalogError::LeaseLost) { Refused::LeaseLost } else { Refused::Nonsense };
+            Answer::TasksFinished(all.into_iter().map(|one| one.map_err(refused)).collect())
+        }),
         Command::FinishJob(lease, done) => catalog.finish_job(lease, done).await.map(Answer::JobFinished),
         Command::Release(lease, release) => catalog.release_job(lease, release).await.map(Answer::Released),
         Command::Void(now, max_crashes) => catalog.void_leases(now, max_crashes).await.map(Answer::Voided),

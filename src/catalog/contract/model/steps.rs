@@ -33,6 +33,8 @@ pub(super) enum Step {
     Claim {
         worker: u8,
         limit: u32,
+        /// What small jobs cost at most, and how many share a place.
+        together: (u8, u32),
         budget_bytes: Option<u8>,
         whole_budget_bytes: Option<u8>,
         lease_s: u8,
@@ -45,6 +47,11 @@ pub(super) enum Step {
     /// All tasks of a job and the job itself, as a worker does it that nothing happens to.
     Work {
         hold: Hold,
+        outcomes: Vec<Outcome>,
+    },
+    /// The same of some jobs, told in one.
+    Together {
+        holds: Vec<Hold>,
         outcomes: Vec<Outcome>,
     },
     FinishTask {
@@ -149,6 +156,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => claim(),
         2 => (hold(), hold(), 0_u8..120).prop_map(|(hold, and, for_s)| Step::Renew { hold, and, for_s }),
         6 => (hold(), collection::vec(outcome(), 3)).prop_map(|(hold, outcomes)| Step::Work { hold, outcomes }),
+        8 => (collection::vec(hold(), 1..6), collection::vec(outcome(), 3)).prop_map(|(holds, outcomes)| Step::Together { holds, outcomes }),
         10 => (hold(), index(), outcome(), any::<bool>())
             .prop_map(|(hold, task, outcome, with_job)| Step::FinishTask { hold, task, outcome, with_job }),
         2 => index().prop_map(|told| Step::Repeat { told }),
@@ -175,13 +183,17 @@ fn accept() -> impl Strategy<Value = Step> {
 
 fn claim() -> impl Strategy<Value = Step> {
     let bytes = || prop_oneof![3 => Just(None), 1 => (0_u8..12).prop_map(Some)];
-    (0_u8..2, 0_u32..4, bytes(), bytes(), 1_u8..90).prop_map(|(worker, limit, budget_bytes, whole_budget_bytes, lease_s)| Step::Claim {
-        worker,
-        limit,
-        budget_bytes,
-        whole_budget_bytes,
-        lease_s,
-    })
+    let together = (0_u8..12, 1_u32..4);
+    (0_u8..2, 0_u32..4, together, bytes(), bytes(), 1_u8..90).prop_map(
+        |(worker, limit, together, budget_bytes, whole_budget_bytes, lease_s)| Step::Claim {
+            worker,
+            limit,
+            together,
+            budget_bytes,
+            whole_budget_bytes,
+            lease_s,
+        },
+    )
 }
 
 fn work() -> impl Strategy<Value = Work> {

@@ -15,12 +15,17 @@ impl Rows {
         let mut due: Vec<(i64, JobId)> = self.jobs.values().filter(is_due).map(|job| (job.rank, job.view.id)).collect();
         due.sort_unstable();
         let mut claimed = Claimed::default();
-        let mut left_bytes = claim.budget_bytes;
-        for ((_, id), token) in due.into_iter().take(claim.limit as usize).zip(&claim.tokens) {
+        let (mut left_bytes, mut alone, mut beside) = (claim.budget_bytes, 0, 0);
+        for ((_, id), token) in due.into_iter().zip(&claim.tokens) {
             if claimed.jobs.iter().any(|job| job.suspect) {
                 break;
             }
             let job = &self.jobs[&id];
+            let is_small = claim.together.jobs > 1 && job.cost_bytes <= claim.together.cost_bytes;
+            *(if is_small { &mut beside } else { &mut alone }) += 1;
+            if alone + u32::div_ceil(beside, claim.together.jobs) > claim.limit {
+                break;
+            }
             if job.suspect && (claim.running > 0 || !claimed.jobs.is_empty()) {
                 claimed.waits_alone = true;
                 break;
@@ -91,6 +96,15 @@ impl Rows {
             finished.job = Some(self.finish_job(lease, job)?);
         }
         Ok(finished)
+    }
+
+    /// A refusal leaves rows half changed, but that of a lost lease.
+    pub(super) fn finish_tasks(&mut self, of: &[(Lease, TaskDone)]) -> Result<Vec<Result<TaskFinished, Refused>>, Refused> {
+        let told = of.iter().map(|(lease, done)| match self.finish_task(*lease, done) {
+            Err(Refused::LeaseLost) => Ok(Err(Refused::LeaseLost)),
+            told => told.map(Ok),
+        });
+        told.collect()
     }
 
     fn end_task(&mut self, lease: Lease, done: &TaskDone) -> Result<TaskFinished, Refused> {

@@ -11,7 +11,7 @@ use super::{
     super::super::{Cancellation, JobAdded, Retried},
     super::super::{
         Claim, ClaimedJob, Idempotency, JobDone, JobTiming, Lease, NewImage, NewJob, NewTask, NewUpload, Release, StoredVariant, TaskDone,
-        TaskTiming,
+        TaskTiming, Together,
     },
     commands::{Answer, Command, MADE_UP},
     rows::{Job, Rows},
@@ -105,9 +105,10 @@ impl World {
                 let of = self.any_of(&self.images.clone(), *image).unwrap_or_else(|| ImageId::from_uuid(self.uuid()));
                 vec![Command::Add(of, self.job(work), now)]
             }
-            Step::Claim { worker, limit, budget_bytes, whole_budget_bytes, lease_s } => {
+            Step::Claim { worker, limit, together, budget_bytes, whole_budget_bytes, lease_s } => {
                 let bytes = |bytes: Option<u8>| bytes.map_or(u64::MAX, u64::from);
-                vec![self.claim(*worker, *limit, (bytes(*budget_bytes), bytes(*whole_budget_bytes)), *lease_s)]
+                let together = Together { cost_bytes: together.0.into(), jobs: together.1 };
+                vec![self.claim(*worker, (*limit, together), (bytes(*budget_bytes), bytes(*whole_budget_bytes)), *lease_s)]
             }
             Step::Renew { hold, and, for_s } => {
                 let mut leases: Vec<Lease> = [*hold, *and].into_iter().filter_map(|hold| self.lease(hold)).collect();
@@ -115,6 +116,15 @@ impl World {
                 vec![Command::Renew(leases, now.after(Duration::from_secs((*for_s).into())))]
             }
             Step::Work { hold, outcomes } => self.lease(*hold).map_or_else(Vec::new, |lease| self.work(lease, outcomes)),
+            Step::Together { holds, outcomes } => {
+                let leases: Vec<Lease> = holds.iter().filter_map(|hold| self.lease(*hold)).collect();
+                let commands = leases.into_iter().flat_map(|lease| self.work(lease, outcomes)).collect::<Vec<_>>();
+                let ends = commands.into_iter().filter_map(|command| match command {
+                    Command::FinishTask(lease, done) => Some((lease, done)),
+                    _ => None,
+                });
+                vec![Command::FinishTasks(ends.collect())]
+            }
             Step::FinishTask { hold, task, outcome, with_job } => {
                 let Some(lease) = self.lease(*hold) else { return Vec::new() };
                 let tasks = self.rows.jobs.get(&lease.job).map_or(0, |job| job.view.tasks.len());
@@ -244,18 +254,25 @@ impl World {
         NewJob { id, priority, rank, cost_bytes: work.cost_bytes.into(), max_attempts: work.max_attempts.into(), origin: None, tasks }
     }
 
-    pub(super) fn claim(&mut self, worker: u8, limit: u32, (budget_bytes, whole_budget_bytes): (u64, u64), lease_s: u8) -> Command {
+    pub(super) fn claim(
+        &mut self,
+        worker: u8,
+        (limit, together): (u32, Together),
+        (budget_bytes, whole_budget_bytes): (u64, u64),
+        lease_s: u8,
+    ) -> Command {
         let owner = format!("worker-{worker}");
         let holds = self.rows.jobs.values().filter_map(|job| job.hold.as_ref()).filter(|hold| hold.owner == owner).count();
         Command::Claim(Claim {
             owner,
             limit,
+            together,
             budget_bytes,
             whole_budget_bytes,
             running: u32::try_from(holds).expect("few"),
             now: self.now(),
             lease: Duration::from_secs(lease_s.into()),
-            tokens: (0..limit).map(|_| LeaseToken::from_uuid(self.uuid())).collect(),
+            tokens: (0..limit * together.jobs).map(|_| LeaseToken::from_uuid(self.uuid())).collect(),
         })
     }
 
@@ -327,6 +344,10 @@ impl World {
             (_, Answer::Added(JobAdded::Added { job: Some((job, finished)), .. })) => self.begins(*job, finished.job.is_final()),
             (_, Answer::Claimed(claimed)) => self.leases.extend(claimed.jobs.iter().map(|job: &ClaimedJob| job.lease)),
             (Command::FinishTask(lease, _), Answer::TaskFinished(finished)) if finished.job.is_some() => self.ends(lease.job),
+            (Command::FinishTasks(of), Answer::TasksFinished(finished)) => {
+                let ended = of.iter().zip(finished).filter(|(_, finished)| finished.as_ref().is_ok_and(|finished| finished.job.is_some()));
+                ended.for_each(|((lease, _), _)| self.ends(lease.job));
+            }
             (Command::FinishJob(lease, _), Answer::JobFinished(_)) | (Command::Release(lease, _), Answer::Released(Some(_))) => {
                 self.ends(lease.job);
             }
