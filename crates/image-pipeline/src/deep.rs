@@ -65,12 +65,12 @@ impl Deep {
     }
 
     /// Its bytes are those of big-endian samples: makes them this machine's.
-    pub(crate) fn from_big_endian(&mut self) {
+    pub(crate) fn make_native(&mut self) {
         self.bytes_mut().as_chunks_mut::<2>().0.iter_mut().for_each(|sample| *sample = u16::from_be_bytes(*sample).to_ne_bytes());
     }
 
     /// Its bytes become those of big-endian samples.
-    pub(crate) fn to_big_endian(&mut self) {
+    pub(crate) fn make_big_endian(&mut self) {
         self.bytes_mut().as_chunks_mut::<2>().0.iter_mut().for_each(|sample| *sample = u16::from_ne_bytes(*sample).to_be_bytes());
     }
 }

@@ -122,8 +122,8 @@ impl Lanes {
         let (reached, turns) = self.read(bytes, starts, codes);
         let mut from = Place { bit, literals: 0, others: 0 };
         let (mut right, mut last) = (0, bit);
-        for lane in 0..LANES {
-            let mut at = reached[lane];
+        for (lane, &end_of_lane) in reached.iter().enumerate() {
+            let mut at = end_of_lane;
             let met = if lane + 1 < LANES { self.meet(bytes, &mut at, lane, codes, turns) } else { None };
             right = lane + 1;
             last = at.bit;

@@ -129,7 +129,7 @@ const STRIP_ROWS: u32 = 16;
 /// A picture being decoded by rows.
 pub(super) enum Strips<'s> {
     Ordinary(ordinary::Ordinary<'s>),
-    Other(Other<'s>),
+    Other(Box<Other<'s>>),
 }
 
 impl Strips<'_> {
@@ -203,7 +203,7 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Resu
     let (width_px, height_px) = (probe.width_px, probe.height_px);
     let strips = match ordinary::Ordinary::open(reader.info(), source)? {
         Some(rows) => Strips::Ordinary(rows),
-        None => Strips::Other(Other { reader, samples, rows, eight: Vec::new(), stride, height_px, next_row: 0 }),
+        None => Strips::Other(Box::new(Other { reader, samples, rows, eight: Vec::new(), stride, height_px, next_row: 0 })),
     };
     let plane = SourcePlane { width_px, height_px, share: (1.0, 1.0) };
     Ok(Opened { to_srgb, planes: vec![plane], strips: super::Strips::Png(Box::new(strips)) })

@@ -31,7 +31,7 @@ impl Avx2 {
     pub(crate) fn wave<const N: usize>(self, filters: [u8; 4], raw: [&[u8]; 4], above: &[u8], out: [&mut [u8]; 4]) {
         const { assert!(0 < N && N <= 4) };
         let row_bytes = above.len();
-        assert!(row_bytes % N == 0 && row_bytes >= 8 * N && raw.iter().all(|row| row.len() == row_bytes));
+        assert!(row_bytes.is_multiple_of(N) && row_bytes >= 8 * N && raw.iter().all(|row| row.len() == row_bytes));
         assert!(out.iter().all(|row| row.len() == row_bytes));
         let (raw, above, out, pixels) = (raw.map(<[u8]>::as_ptr), above.as_ptr(), out.map(<[u8]>::as_mut_ptr), row_bytes / N);
         // SAFETY: as above; all rows are as long as `above`.

@@ -44,7 +44,7 @@ pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, watch: Watch
         reader.finish().map_err(refused)?;
     } else {
         for (at, to) in picture.bytes_mut().chunks_exact_mut(row_bytes).enumerate() {
-            if at as u32 % STRIP_ROWS == 0 {
+            if (at as u32).is_multiple_of(STRIP_ROWS) {
                 watch.check(DECODE)?;
             }
             let row = reader.next_row().map_err(refused)?.ok_or_else(|| disagreement(Format::Png))?;
@@ -52,7 +52,7 @@ pub(crate) fn decode(probe: &Probe, source: &[u8], limits: &Limits, watch: Watch
         }
         reader.finish().map_err(refused)?;
     }
-    picture.from_big_endian();
+    picture.make_native();
     Ok(picture)
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn is_deep(probe: &Probe) -> bool {
 
 /// Writes all 16 bits.
 pub(crate) fn encode(mut picture: Deep, written: &Written) -> Result<Vec<u8>, Error> {
-    picture.to_big_endian();
+    picture.make_big_endian();
     let mut bytes = Vec::new();
     let mut encoder = encoder((picture.width_px(), picture.height_px()), &mut bytes, written)?;
     encoder.set_color(match picture.channels() {
