@@ -28,6 +28,9 @@ pub(super) struct Rows<'r> {
     pub(super) filtered: bool,
 }
 
+/// Takes a row behind the number of its filter.
+type Take<'t> = dyn FnMut(u8, &[u8]) -> Result<(), IoError> + 't;
+
 impl Rows<'_> {
     /// By zlib at a level, or without one by `fdeflate`: for photos.
     ///
@@ -67,7 +70,7 @@ impl Rows<'_> {
     }
 
     /// Gives every row to `take`, with the number of its filter.
-    fn each(self, watch: Watch<'_>, take: &mut dyn FnMut(u8, &[u8]) -> Result<(), IoError>) -> Result<(), Error> {
+    fn each(self, watch: Watch<'_>, take: &mut Take<'_>) -> Result<(), Error> {
         let Self { bytes, row_bytes, pixel_bytes, filtered } = self;
         let rows_a_look = band_rows(row_bytes);
         let (mut best, mut tried) = (vec![0; row_bytes], vec![0; row_bytes]);

@@ -34,7 +34,7 @@ fn assert_looks(source: &[u8], text: &str, passes_bytes: u64) {
 }
 
 fn photo(layout: Layout) -> Pixels {
-    let value = |x: u32, y: u32, channel: usize| ((x * x / 900 + y * 2 + (x * 7 ^ y * 13) % 9) as usize + channel * 70) as u8;
+    let value = |x: u32, y: u32, channel: usize| ((x * x / 900 + y * 2 + ((x * 7) ^ (y * 13)) % 9) as usize + channel * 70) as u8;
     stage::samples::picture(SIDES_PX.0, SIDES_PX.1, layout, value)
 }
 
