@@ -128,7 +128,7 @@ const STRIP_ROWS: u32 = 16;
 
 /// A picture being decoded by rows.
 pub(super) enum Strips<'s> {
-    Ordinary(ordinary::Ordinary<'s>),
+    Ordinary(Box<ordinary::Ordinary<'s>>),
     Other(Box<Other<'s>>),
 }
 
@@ -202,7 +202,7 @@ pub(super) fn open<'s>(probe: &Probe, source: &'s [u8], limits: &Limits) -> Resu
     let rows = Vec::with_capacity(stride * STRIP_ROWS.min(probe.height_px) as usize);
     let (width_px, height_px) = (probe.width_px, probe.height_px);
     let strips = match ordinary::Ordinary::open(reader.info(), source)? {
-        Some(rows) => Strips::Ordinary(rows),
+        Some(rows) => Strips::Ordinary(Box::new(rows)),
         None => Strips::Other(Box::new(Other { reader, samples, rows, eight: Vec::new(), stride, height_px, next_row: 0 })),
     };
     let plane = SourcePlane { width_px, height_px, share: (1.0, 1.0) };

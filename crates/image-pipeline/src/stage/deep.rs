@@ -36,7 +36,7 @@ impl Deep {
     pub(crate) fn resizing_bytes((width_px, height_px): (u32, u32), to_width_px: u32, channels: usize) -> u64 {
         /// Weights of columns and rows.
         const FIXED: u64 = 64 << 10;
-        let weighted = if channels % 2 == 0 { deep_bytes(width_px, height_px, channels) } else { 0 };
+        let weighted = if channels.is_multiple_of(2) { deep_bytes(width_px, height_px, channels) } else { 0 };
         let weights = (u64::from(width_px) + u64::from(height_px) + u64::from(to_width_px)) * 64;
         FIXED + weights + weighted + deep_bytes(to_width_px, height_px, channels)
     }
