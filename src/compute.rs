@@ -335,6 +335,13 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| ComputeError::Panicked(panic_text(&*payload)))
 }
 
+/// The time that the calling thread has been on a core: as long as the clock on the wall where nobody else wants one.
+#[must_use]
+pub fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// The next piece of work, `None` when the pool is gone. The first thread that waits in vain after work, and finds no core in use, does
 /// what is to be done then.
 fn next_piece(

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     catalog::{CatalogError, ClaimedJob, JobDone, TaskFinished, TaskTiming, Together},
-    compute::{BytesPermit, ComputeError, CorePermit, Stop, caught},
+    compute::{BytesPermit, ComputeError, CorePermit, Stop, caught, thread_time},
     domain::BlobId,
     telemetry::error_chain,
 };
@@ -34,7 +34,8 @@ use super::{
 
 /// What a job may cost at most to share a core: a picture of some hundred pixels a side, beside the 1 MiB that every plan is charged.
 const SMALL_BYTES: u64 = 2 << 20;
-/// For how long jobs of a handful are begun: what comes in meanwhile and is more urgent waits no longer for it than for one job of this length.
+/// For how long jobs of a handful are begun: what comes in meanwhile and is more urgent waits no longer for it than for one job of this length. Time on
+/// the core, not on the wall: on a machine that others keep busy a handful takes longer for their sake, and smaller ones would only make it worse.
 const SLICE: Duration = Duration::from_millis(10);
 /// Fewest and most jobs in a handful.
 const FEWEST: u32 = 2;
@@ -141,11 +142,19 @@ impl Inner {
             let progress = Progress { read, ..Progress::of(&small.job, started, now.since(small.job.queued_at)) };
             match as_good(small, progress, made) {
                 Ok(one) => good.push(one),
-                Err((small, progress, made)) => apart.push(self.follow_made(small, progress, made).boxed()),
+                Err(odd) => {
+                    let (small, progress, made) = *odd;
+                    apart.push(self.follow_made(small, progress, made).boxed());
+                }
             }
         }
-        let kept = self.store_all(good, &mut apart).await;
-        self.record_all(kept, &mut apart).await;
+        // What is more urgent does not wait for the disk with the others. One is all there is, nearly always.
+        let mut good = good.into_iter().peekable();
+        while let Some(priority) = good.peek().map(|one| one.small.job.priority) {
+            let alike = std::iter::from_fn(|| good.next_if(|one| one.small.job.priority == priority)).collect();
+            let kept = self.store_all(alike, &mut apart).await;
+            self.record_all(kept, &mut apart).await;
+        }
         join_all(apart).await;
     }
 
@@ -282,10 +291,11 @@ impl Inner {
 
 /// One after the other, as long as the slice lasts; what is not begun has no result. And how long it took.
 fn make_all(works: &[(Work, Arc<AtomicBool>)], limit: Duration, stop: &Stop) -> (Vec<Made>, Duration) {
-    let begun = Instant::now();
+    let begun = thread_time();
+    let took = || thread_time().saturating_sub(begun);
     let mut all = Vec::with_capacity(works.len());
     for (work, cancel) in works {
-        if !all.is_empty() && (begun.elapsed() > SLICE || stop.cancel.load(Ordering::Relaxed)) {
+        if !all.is_empty() && (took() > SLICE || stop.cancel.load(Ordering::Relaxed)) {
             break;
         }
         let mut own = stop.clone();
@@ -294,15 +304,15 @@ fn make_all(works: &[(Work, Arc<AtomicBool>)], limit: Duration, stop: &Stop) -> 
         let worked = caught(|| work.run(&own, &mut |outcome| outcomes.push(outcome)));
         all.push((outcomes, worked));
     }
-    (all, begun.elapsed())
+    (all, took())
 }
 
 /// Whether all went well.
-fn as_good(small: Small, progress: Progress, (outcomes, worked): Made) -> Result<Good, (Small, Progress, Made)> {
+fn as_good(small: Small, progress: Progress, (outcomes, worked): Made) -> Result<Good, Box<(Small, Progress, Made)>> {
     let is_good = outcomes.len() == small.job.tasks.len() && outcomes.iter().all(|outcome| outcome.result.is_ok());
     match worked {
         Ok(Worked { report: Some(Ok(report)), cpu }) if is_good => Ok(Good { small, progress, report: (report, cpu), results: outcomes }),
-        worked => Err((small, progress, (outcomes, worked))),
+        worked => Err(Box::new((small, progress, (outcomes, worked)))),
     }
 }
 
