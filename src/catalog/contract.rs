@@ -57,6 +57,8 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.a_job_ends_as_its_tasks_did().await;
     suite.what_is_told_twice_counts_once().await;
     suite.ends_told_together_are_as_one_after_the_other().await;
+    suite.plain_ends_told_together_end_their_upload_once().await;
+    suite.one_original_twice_among_ends_is_kept_once().await;
     suite.the_same_variant_is_kept_once().await;
     suite.the_same_result_bytes_are_kept_once().await;
     suite.a_lost_lease_writes_nothing().await;

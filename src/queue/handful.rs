@@ -142,14 +142,19 @@ impl Inner {
             let progress = Progress { read, ..Progress::of(&small.job, started, now.since(small.job.queued_at)) };
             match as_good(small, progress, made) {
                 Ok(one) => good.push(one),
-                Err(other) => {
-                    let (small, progress, made) = *other;
+                Err(odd) => {
+                    let (small, progress, made) = *odd;
                     apart.push(self.follow_made(small, progress, made).boxed());
                 }
             }
         }
-        let kept = self.store_all(good, &mut apart).await;
-        self.record_all(kept, &mut apart).await;
+        // What is more urgent does not wait for the disk with the others. One is all there is, nearly always.
+        let mut good = good.into_iter().peekable();
+        while let Some(priority) = good.peek().map(|one| one.small.job.priority) {
+            let alike = std::iter::from_fn(|| good.next_if(|one| one.small.job.priority == priority)).collect();
+            let kept = self.store_all(alike, &mut apart).await;
+            self.record_all(kept, &mut apart).await;
+        }
         join_all(apart).await;
     }
 

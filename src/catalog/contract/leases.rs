@@ -114,6 +114,58 @@ impl Suite<'_> {
         }
     }
 
+    pub(super) async fn plain_ends_told_together_end_their_upload_once(&mut self) {
+        let images: Vec<_> = (0..3).map(|_| image(&["thumb"])).collect();
+        let upload = self.upload_of(images.clone());
+        self.accept(upload).await;
+        let other = image(&["thumb", "soft"]);
+        self.accept_image(other.clone()).await;
+        let mut claimed = self.claim(4, u64::MAX).await.jobs;
+        claimed.sort_by_key(|job| job.lease.job == other.job.id);
+        let mut all: Vec<_> = claimed.iter().map(|job| ends_of(self, job)).collect();
+        // One that goes on after this: its job ends later.
+        all[3].1.job = None;
+        all.rotate_right(1);
+        let told = self.catalog.finish_tasks(all.clone()).await.expect("finish_tasks works");
+        let told: Vec<_> = told.into_iter().map(|told| told.expect("was held").job).collect();
+        let ended = |upload| Some(JobFinished { job: JobState::Completed, upload });
+        let (open, done) = (ended(UploadState::Processing), ended(UploadState::Completed));
+        assert_eq!(told, [None, open, open, done], "told once, with the last");
+        self.recount().await;
+        for ((lease, wanted), job) in all.iter().zip([&claimed[3], &claimed[0], &claimed[1], &claimed[2]]) {
+            let view = self.catalog.job(lease.job).await.expect("job works").expect("is there");
+            let task = view.tasks.iter().find(|task| task.id == job.tasks[0].id).expect("is there");
+            let stored = wanted.outcome.as_ref().expect("was made");
+            assert_eq!((task.state, task.result.as_ref(), task.timing), (TaskState::Completed, Some(stored), Some(wanted.timing)));
+            assert_eq!((view.state == JobState::Completed, view.timing), (wanted.job.is_some(), wanted.job.as_ref().map(|job| job.timing)));
+        }
+        let rest = self.done(claimed[3].tasks[1].id, Ok(stored()));
+        self.catalog.finish_task(claimed[3].lease, rest).await.expect("finish_task works");
+        self.catalog.finish_job(claimed[3].lease, self.job_done()).await.expect("finish_job works");
+        self.recount().await;
+    }
+
+    pub(super) async fn one_original_twice_among_ends_is_kept_once(&mut self) {
+        let (first, mut again) = (image(&["thumb"]), image(&["thumb"]));
+        (again.sha256, again.bytes) = (first.sha256, first.bytes);
+        self.accept_image(first.clone()).await;
+        self.accept_image(again).await;
+        let mut claimed = self.claim(2, u64::MAX).await.jobs;
+        claimed.sort_by_key(|job| job.lease.job != first.job.id);
+        assert_eq!(claimed[0].blob, claimed[1].blob, "the same bytes");
+        let mut all: Vec<_> = claimed.iter().map(|job| ends_of(self, job)).collect();
+        for ((_, done), facts) in all.iter_mut().zip(["found first", "found again"]) {
+            done.job = Some(JobDone { facts: Some(facts.to_owned()), ..self.job_done() });
+        }
+        let late = all[1].1.outcome.as_ref().expect("was made").blob;
+        let told = self.catalog.finish_tasks(all).await.expect("finish_tasks works");
+        let surplus: Vec<_> = told.iter().map(|told| told.as_ref().expect("was held").surplus).collect();
+        assert_eq!(surplus, [None, Some(late)], "another result of the same work is not needed");
+        let facts = self.catalog.facts(&[claimed[0].blob]).await.expect("facts works");
+        assert_eq!(facts, [(claimed[0].blob, "found first".to_owned())]);
+        self.recount().await;
+    }
+
     pub(super) async fn a_failed_attempt_waits_until_due(&mut self) {
         self.accept_image(image(&["thumb", "soft"])).await;
         let job = self.claim_one().await;

@@ -116,7 +116,10 @@ fn upload(files: &[(Vec<u8>, &[&str])]) -> NewUpload {
 
 impl Bench {
     async fn accept(&self, files: &[(Vec<u8>, &[&str])]) -> Accepted {
-        let upload = upload(files);
+        self.accept_as(upload(files), files).await
+    }
+
+    async fn accept_as(&self, upload: NewUpload, files: &[(Vec<u8>, &[&str])]) -> Accepted {
         for (image, (bytes, _)) in upload.images.iter().zip(files) {
             self.store.put(image.blob, Bytes::from(bytes.clone())).await.expect("puts");
         }
@@ -179,6 +182,26 @@ async fn all_end_together_with_their_results() {
     }
     let told = bench.told();
     assert_eq!(told, BTreeMap::from([("started", 20), ("task completed", 30), ("worked", 20), ("upload completed", 1)]));
+}
+
+#[tokio::test]
+async fn what_is_urgent_does_not_wait_for_the_others_of_its_handful() {
+    let bench = bench().await;
+    let files: Vec<(Vec<u8>, &[&str])> = (0..5).map(|n| (png(n), &["w:2/f:png"][..])).collect();
+    let mut upload = upload(&files);
+    upload.images[0].job.priority = Priority::High;
+    let before = bench.catalog.commits();
+    bench.accept_as(upload, &files).await;
+    bench.work(5).await;
+    assert_eq!(bench.catalog.commits() - before, 4, "taken in, claimed, the urgent one's end, that of the others");
+    let Since::Events { events, .. } = bench.follow.since(1, None, 1_000) else { panic!("nothing is lost") };
+    let ended = events.iter().filter_map(|told| match &told.event.what {
+        What::JobWorked(of, ..) => Some(of.job),
+        _ => None,
+    });
+    let ended: Vec<JobId> = ended.collect();
+    let urgent = bench.catalog.job(ended[0]).await.expect("reads").expect("is there");
+    assert_eq!((urgent.priority, ended.len()), (Priority::High, 5));
 }
 
 #[tokio::test]
