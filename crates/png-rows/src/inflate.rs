@@ -406,6 +406,18 @@ fn serial(
             at += $entry.literals();
         }};
     }
+    // The last literals of a turn; then the next turn, if there is one.
+    macro_rules! literals_end_turn {
+        ($entry:ident) => {{
+            literals!($entry);
+            if piece.len() < TURN || at >= limit {
+                break;
+            }
+            refill!();
+            $entry = codes.symbols.look(word);
+            continue;
+        }};
+    }
     let mut result = Ok(false);
     if piece.len() >= TURN && at < limit {
         refill!();
@@ -419,26 +431,14 @@ fn serial(
                     literals!(entry);
                     entry = codes.symbols.look(word);
                     if entry.is_only_literals() {
-                        literals!(entry);
-                        if piece.len() < TURN || at >= limit {
-                            break;
-                        }
-                        refill!();
-                        entry = codes.symbols.look(word);
-                        continue;
+                        literals_end_turn!(entry);
                     }
                 }
             }
             if entry.is_special() {
                 entry = codes.symbols.resolve(entry, word);
                 if entry.is_only_literals() {
-                    literals!(entry);
-                    if piece.len() < TURN || at >= limit {
-                        break;
-                    }
-                    refill!();
-                    entry = codes.symbols.look(word);
-                    continue;
+                    literals_end_turn!(entry);
                 }
                 if entry.is_special() {
                     result = if entry.is_end() { Ok(true) } else { Err(no_word(u32::MAX)) };
