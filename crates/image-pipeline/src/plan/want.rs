@@ -177,12 +177,10 @@ impl Want {
         if !matches!(self.steps.first(), Some(Step::Fit(_) | Step::Smart { .. })) {
             shapes.push(shape);
         }
-        for step in &self.steps {
+        // Sides that depend on what is in the picture, those of all that is made of it, too, are looked at when they are known.
+        for step in self.steps.iter().take_while(|step| !matches!(step, Step::Fit(fit) if fit.pass.trim.is_some())) {
             shape = step.after(shape);
-            // Sides that depend on what is in the picture are looked at when they are known.
-            if !matches!(step, Step::Fit(fit) if fit.pass.trim.is_some()) {
-                shapes.push(shape);
-            }
+            shapes.push(shape);
         }
         let Some(Shape { width_px, height_px, .. }) = shapes.into_iter().find(|shape| shape.width_px.max(shape.height_px) > longest_px)
         else {

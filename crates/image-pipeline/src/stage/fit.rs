@@ -57,16 +57,24 @@ impl Fit {
             return Geometry::of(pass, width_px, height_px).result_px();
         }
         let resize = pass.resize;
-        let grows = resize.enlarge || resize.min_width_px > 0 || resize.min_height_px > 0;
         let dpr = f64::from(pass.dpr);
-        let (box_width, box_height) = geometry::box_px(pass, dpr);
-        let side = |own: u32, boxed: u32, least: u32| {
-            let free = if grows { self.longest_px } else { own };
-            let kept = if boxed > 0 && resize.mode != ResizeMode::Outside { boxed.max(geometry::scaled_length(least, dpr)) } else { free };
-            // Sides are rounded.
-            kept.min(free).saturating_add(1)
+        let crop = pass.crop.map_or(Rect::whole(width_px, height_px), |crop| geometry::crop_rect(crop, pass.gravity, width_px, height_px));
+        let length = |px: u32, zoom: f32| f64::from(px) * f64::from(zoom) * dpr;
+        let reach = |own: u32, boxed: u32, least: u32, zoom: f32| Reach {
+            own: own.into(),
+            boxed: length(boxed, zoom),
+            least: length(least, 1.0),
+            zoom: zoom.into(),
         };
-        (side(width_px, box_width, resize.min_width_px), side(height_px, box_height, resize.min_height_px))
+        let [across, down] = resize.zoom;
+        let wide = reach(crop.width_px, resize.width_px, resize.min_width_px, across);
+        let high = reach(crop.height_px, resize.height_px, resize.min_height_px, down);
+        // Sides are rounded, and longer ones than allowed are never made.
+        let side = |one: &Reach, other: &Reach| {
+            let most = f64::from(self.longest_px);
+            (one.longest(other, resize.mode, resize.enlarge, dpr, most) + 1.0).min(most).max(1.0) as u32
+        };
+        (side(&wide, &high), side(&high, &wide))
     }
 
     /// Most bytes held beside a picture of this shape: the result, and what resampling takes.
@@ -134,6 +142,41 @@ impl Fit {
     }
 }
 
+/// What decides how long a side of a picture may become of which anything may have been trimmed, down to a single pixel.
+struct Reach {
+    /// What it has before.
+    own: f64,
+    /// What it is to have, in pixels of the result; 0 where nothing is said.
+    boxed: f64,
+    /// What it has at least, in the same.
+    least: f64,
+    zoom: f64,
+}
+
+impl Reach {
+    /// The longest it may become: what is said of it, or what follows from the `other` side where that leads and is trimmed to one pixel. No more
+    /// than `refused` where nothing better is known. See [`geometry::resize_target`].
+    fn longest(&self, other: &Self, mode: ResizeMode, enlarges: bool, dpr: f64, refused: f64) -> f64 {
+        let Self { own, boxed, least, zoom } = *self;
+        let led = |length: f64| own * length * zoom / other.zoom;
+        let mut side = match (boxed > 0.0, other.boxed > 0.0, mode) {
+            (false, false, _) | (false, _, ResizeMode::Force) => own * zoom * dpr,
+            (false, true, _) => led(other.boxed),
+            (true, true, ResizeMode::Outside) => boxed.max(led(other.boxed)),
+            (true, ..) => boxed,
+        };
+        if !enlarges {
+            side = side.min(own);
+        }
+        side = side.max(least);
+        if other.least > 0.0 {
+            side = side.max(if mode == ResizeMode::Force { refused } else { led(other.least) });
+        }
+        // The box is kept wherever there is one.
+        if boxed > 0.0 && mode != ResizeMode::Outside { side.min(boxed.max(least)) } else { side }
+    }
+}
+
 impl Taking {
     /// Takes the part out of a picture.
     ///
@@ -159,4 +202,56 @@ pub(crate) fn cut(pixels: &Pixels, rect: Rect) -> Pixels {
     let mut bytes = Vec::with_capacity(width * rect.height_px as usize);
     rows.for_each(|row| bytes.extend_from_slice(&row[left..left + width]));
     Pixels { width_px: rect.width_px, height_px: rect.height_px, layout: pixels.layout, bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+    use proptest::prelude::*;
+
+    fn fit(text: &str, longest_px: u32) -> Fit {
+        Fit { pass: Arc::new(text.parse::<Spec>().expect("parses").first), longest_px }
+    }
+
+    #[test]
+    fn what_trimming_may_leave_is_no_larger_than_it_can_become() {
+        for (text, longest) in [
+            ("t:10", (25, 17)),
+            ("t:10/w:20", (21, 17)),
+            ("t:10/w:20/el:1", (21, 321)),
+            ("t:10/rs:fit:64:64:1", (65, 65)),
+            ("t:10/c:4:0/h:20/el:1", (81, 21)),
+            ("t:10/z:2/el:1", (49, 33)),
+            ("t:10/rs:outside:30:20:1", (481, 481)),
+            ("t:10/min-width:5", (25, 81)),
+            ("t:10/w:9000/el:1", (9001, 16384)),
+        ] {
+            assert_eq!(fit(text, 16384).result_px(24, 16), longest, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_trimmed_picture_comes_out_larger_than_said(
+            (mode, width, height) in (0..6_usize, prop_oneof![Just(0), 1..900_u32], prop_oneof![Just(0), 1..900_u32]),
+            (enlarge, zoom_x, zoom_y, dpr) in (any::<bool>(), 0.05..4_f32, 0.05..4_f32, 0.1..8_f32),
+            (min_width, min_height) in (prop_oneof![Just(0), 1..900_u32], prop_oneof![Just(0), 1..900_u32]),
+            (whole_width, whole_height, left, right) in (1..4000_u32, 1..4000_u32, 0.0..1_f64, 0.0..1_f64),
+            crop in prop_oneof![Just(String::new()), (1..500_u32, 0..500_u32).prop_map(|(width, height)| format!("/c:{width}:{height}"))],
+        ) {
+            let mode = ["fit", "fill", "fill-down", "force", "auto", "outside"][mode];
+            let text = format!(
+                "t:10{crop}/rs:{mode}:{width}:{height}:{}/z:{zoom_x:.3}:{zoom_y:.3}/dpr:{dpr:.2}/mw:{min_width}/mh:{min_height}",
+                u8::from(enlarge)
+            );
+            let fit = fit(&text, 20_000);
+            let longest = fit.result_px(whole_width, whole_height);
+            // Trimmed to anything, often to almost nothing.
+            let part = |whole: u32, share: f64| ((f64::from(whole) * share * share * share) as u32).max(1);
+            let (width, height) = Geometry::of(&fit.pass, part(whole_width, left), part(whole_height, right)).result_px();
+            let is_refused = width.max(height) > fit.longest_px;
+            prop_assert!(is_refused || width <= longest.0 && height <= longest.1, "{text} {width}x{height} of {longest:?}");
+        }
+    }
 }
