@@ -90,6 +90,13 @@ def ids_of(known):
 IDS = ids_of(upload())
 
 
+# Options with several arguments, and a text of the grammar for each.
+SEVERAL = {
+    "resize": "fit:64:64", "size": "64:64", "crop": "8:8", "gravity": "no", "flip": "1:0", "trim": "10", "zoom": "0.5", "extend": "1",
+    "duotone": "102030:ffeedd", "border": "2:ff0000", "padding": "1:2:3:4", "watermark_text": "SGk:8",
+}
+
+
 def is_valid(case):
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
@@ -97,16 +104,21 @@ def is_valid(case):
 def tame(options):
     """Values that the schema allows and the service refuses by rules no schema can say."""
     # Several arguments in one text: their grammar is beyond a pattern; a valid one stands for it.
-    for name, valid in (("resize", "fit:64:64"), ("size", "64:64"), ("crop", "8:8"), ("gravity", "no"), ("flip", "1:0")):
+    for name, valid in SEVERAL.items():
         if name in options:
             options[name] = valid
-    for name in ("width", "height"):
+    # Of a watermark somebody put there.
+    options.pop("watermark", None)
+    for name in ("width", "height", "min-width", "min-height"):
         if name in options:
             options[name] = min(int(options[name]), SIDE_PX)
-    for name in ("fpx", "fpy", "contrast", "saturation", "blur", "sharpen"):
+    for name in ("fpx", "fpy", "dpr", "contrast", "saturation", "gamma", "hue", "blur", "sharpen", "dither"):
         if name in options:
             # The grammar has no exponents.
             options[name] = round(float(options[name]), 3)
+    # What no quality can keep is refused by what the picture turns out to weigh.
+    if "max_bytes" in options:
+        options["max_bytes"] = max(int(options["max_bytes"]), 1 << 20)
     # A variant's options are a grammar of their own, and names differ within a request.
     if options.get("variant"):
         options["variant"] = [f"v{n}=w:{16 + n}" for n in range(min(len(options["variant"]), 4))]
@@ -134,6 +146,10 @@ def tame_filter(path, body):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
+    # As long as it is asked to take, which an answer may not: 10 s.
+    seconds = str((case.query or {}).get("seconds", "")) if case.operation.path == "/debug/profile" else ""
+    if case.operation.path == "/debug/profile" and (not seconds or seconds.isascii() and seconds.isdigit() and 1 <= int(seconds) <= 60):
+        case.query = {**(case.query or {}), "seconds": 1}
     if is_valid(case):
         make_real(case)
         # schemathesis looks at a changed case again and takes bytes, which it cannot look into, for wrong.
@@ -148,11 +164,8 @@ def make_real(case):
         case.path_parameters = ids_of(upload())[path]
     elif case.method.upper() not in ("PUT", "DELETE") and path in IDS and CHANCE.random() < 0.75:
         case.path_parameters = dict(IDS[path])
-    if isinstance(case.query, dict) and case.body is not None and case.method.upper() in ("POST", "PUT"):
+    if isinstance(case.query, dict) and (path == "/v1/explain" or case.body is not None and case.method.upper() in ("POST", "PUT")):
         tame(case.query)
-    # As long as the answer may take at most.
-    if path == "/debug/profile":
-        case.query = {**(case.query or {}), "seconds": 1}
     # A long wait for what never ends would only cost time.
     if isinstance(case.query, dict) and "wait" in case.query:
         case.query["wait"] = min(int(case.query["wait"]), 1)

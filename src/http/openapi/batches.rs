@@ -16,7 +16,7 @@ use crate::{
 use super::{
     examples,
     lists::list,
-    operation::{CACHE_NEVER, CACHE_STATE, ETAG, Op, REPLAYED, Shape, id, if_none_match, json as body_of, parameter, string},
+    operation::{CACHE_NEVER, CACHE_STATE, ETAG, Op, REPLAYED, Shape, id, if_none_match, json as body_of, object, parameter, string},
 };
 
 const TAG: &str = "batches";
@@ -92,8 +92,7 @@ fn make() -> Op {
                  with `POST /v1/images/{id}/variants`: an image that has all of the variants is skipped, one that has a name taken by other options is refused, and \
                  the batch goes on. It survives a restart. With `dry_run` the images are only counted, and nothing is recorded.";
     let px = || number("Pixels, as displayed.");
-    let filter = ObjectBuilder::new()
-        .schema_type(Type::Object)
+    let filter = object()
         .description(Some("What is absent does not matter; without a filter it is about all images."))
         .property("format", one_or_more(word(image_pipeline::Format::ALL.iter().map(|format| format.as_str()))))
         .property("since", time("Taken in then or later."))
@@ -104,8 +103,7 @@ fn make() -> Op {
         .property("max_height", px())
         .property("lacks", string(None, Some("^[a-z0-9_-]{1,64}$")).description(Some("No variant of this name was ever asked for.")))
         .property("metadata", texts("Their upload has all these `metadata[key]` pairs."));
-    let asked = ObjectBuilder::new()
-        .schema_type(Type::Object)
+    let asked = object()
         .property("preset", one_or_more(string(None, None).description(Some("Named like the variant it makes."))))
         .property("variants", texts("Options by name; with the presets 32 at most, one at least."))
         .property("filter", filter)
@@ -150,8 +148,7 @@ fn stop() -> Op {
 fn steer(path: &'static str, operation: &str, summary: &str, about: &str) -> Op {
     let of = |what: &str| string(Some("uuid"), None).description(Some(format!("Jobs of this {what} only.")));
     let limit = number("Most jobs of this request; 1000 if nothing is said.").minimum(Some(1)).maximum(Some(10_000));
-    let asked = ObjectBuilder::new()
-        .schema_type(Type::Object)
+    let asked = object()
         .property("error", one_or_more(word(TaskCode::ALL.iter().map(|code| code.as_str()))))
         .property("since", time("Then or later."))
         .property("until", time("Before then."))

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     examples,
-    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, WAITED, binary, bytes, id, json, parameter, string},
+    operation::{APPLIED, CACHE_NEVER, IMAGE_FAULTS, LOCATION, Op, REPLAYED, WAITED, binary, bytes, id, json, object, parameter, string},
     options,
 };
 
@@ -99,8 +99,7 @@ fn more_variants() -> Op {
         .additional_properties(Some(string(None, None)))
         .description(Some("Options by name, 32 at most."));
     let priority = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["high", "normal", "low"]));
-    let asked =
-        ObjectBuilder::new().schema_type(Type::Object).property("variants", variants).required("variants").property("priority", priority);
+    let asked = object().property("variants", variants).required("variants").property("priority", priority);
     let example = json!({ "variants": { "thumb": "rs:fill:320:320/f:webp" }, "priority": "low" });
     let content = ContentBuilder::new().schema(Some(asked)).example(Some(example)).build();
     let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True)).build();

@@ -9,7 +9,7 @@ use utoipa::{
         Content, ContentBuilder, Header, Ref, RefOr, Required, Response, ResponseBuilder,
         path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder},
         request_body::RequestBody,
-        schema::{AllOfBuilder, Object, ObjectBuilder, Schema, SchemaType, Type},
+        schema::{AdditionalProperties, AllOfBuilder, Object, ObjectBuilder, Schema, SchemaType, Type},
     },
 };
 
@@ -181,6 +181,11 @@ pub(super) fn bytes(media_types: &[&'static str]) -> Vec<(&'static str, Content)
 pub(super) fn binary() -> Object {
     let format = utoipa::openapi::SchemaFormat::Custom("binary".to_owned());
     ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build()
+}
+
+/// What a body is: these members, and no others.
+pub(super) fn object() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
 }
 
 /// A string in a format.

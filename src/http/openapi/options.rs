@@ -83,7 +83,7 @@ fn schema(row: &OptionRow) -> ObjectBuilder {
             }
             ArgKind::Decimal { min, max } => {
                 // Written with a point, never with an exponent.
-                ObjectBuilder::new().schema_type(Type::Number).minimum(Some(f64::from(*min))).maximum(Some(f64::from(*max)))
+                ObjectBuilder::new().schema_type(Type::Number).minimum(Some(as_written(*min))).maximum(Some(as_written(*max)))
             }
             // Left empty, an argument keeps its default, and a switch is on.
             ArgKind::Switch => text().enum_values(Some(["1", "t", "true", "0", "f", "false", ""])),
@@ -97,6 +97,11 @@ fn schema(row: &OptionRow) -> ObjectBuilder {
         },
         _ => several(),
     }
+}
+
+/// 0.1 and not 0.10000000149011612, which is the nearest `f32`.
+fn as_written(bound: f32) -> f64 {
+    bound.to_string().parse().unwrap_or_else(|_| f64::from(bound))
 }
 
 fn described(row: &OptionRow) -> ObjectBuilder {

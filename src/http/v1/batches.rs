@@ -51,9 +51,13 @@ struct Filter {
     format: Option<OneOrMore>,
     since: Option<String>,
     until: Option<String>,
+    #[serde(deserialize_with = "json::whole")]
     min_width: Option<u32>,
+    #[serde(deserialize_with = "json::whole")]
     max_width: Option<u32>,
+    #[serde(deserialize_with = "json::whole")]
     min_height: Option<u32>,
+    #[serde(deserialize_with = "json::whole")]
     max_height: Option<u32>,
     lacks: Option<String>,
     metadata: BTreeMap<String, String>,

@@ -31,6 +31,7 @@ struct Asked {
     until: Option<String>,
     upload: Option<String>,
     batch: Option<String>,
+    #[serde(deserialize_with = "json::whole")]
     limit: Option<u64>,
     dry_run: bool,
 }
