@@ -29,7 +29,7 @@ use crate::{
     ingest::{CommitOptions, Committer, News},
     queue::{self, Queue},
     store::{BlobStore, Disk, Doubts, LocalStore, StagingDir, make_folder},
-    telemetry::Metrics,
+    telemetry::{Export, Metrics, Traces},
     upkeep,
 };
 
@@ -64,6 +64,7 @@ pub struct App {
     expiry: upkeep::Expiry,
     options: ServeOptions,
     stop: watch::Sender<bool>,
+    export: Option<Export>,
     /// Held while the service lives: no other process may use the data folder.
     _lock: File,
 }
@@ -115,6 +116,11 @@ impl App {
         .context("cannot start worker threads")?;
         let compute = Arc::new(compute);
         let metrics = Arc::new(Metrics::new().context("cannot set up metrics")?);
+        let (traces, export) = match &config.otlp_endpoint {
+            Some(endpoint) => Traces::to(endpoint.as_str(), Arc::clone(&metrics)).map(|(traces, export)| (traces, Some(export))),
+            None => Ok((Traces::off(), None)),
+        }
+        .map_err(anyhow::Error::msg)?;
         let follow = Follow::new(floor.as_millis());
         let doubts = Doubts::default();
         let mut limits = config.ingest.clone();
@@ -135,6 +141,7 @@ impl App {
                 compute: Arc::clone(&compute),
                 follow: follow.clone(),
                 metrics: Arc::clone(&metrics),
+                traces: traces.clone(),
                 clock: Arc::clone(&clock),
                 ids: Arc::clone(&ids),
                 doubts: doubts.clone(),
@@ -219,6 +226,7 @@ impl App {
             compute,
             follow,
             metrics,
+            traces,
             uploads: Arc::new(Semaphore::new(max_uploads_in_flight)),
             max_uploads_in_flight,
             uploads_by_client: Clients::new(config.server.max_uploads_per_client),
@@ -245,7 +253,7 @@ impl App {
         let doubtful = upkeep::Doubtful { doubts, store: Arc::clone(&site.store), catalog: Arc::clone(&site.catalog) };
         let (eraser, history) = (site.eraser.clone(), config.storage.history);
         let expiry = upkeep::Expiry { catalog: Arc::clone(&site.catalog), eraser, clock, history };
-        Ok(Self { listener, address, site, queue, batches, catalog, repair, doubtful, expiry, options, stop, _lock: lock })
+        Ok(Self { listener, address, site, queue, batches, catalog, repair, doubtful, expiry, options, stop, export, _lock: lock })
     }
 
     /// Compares everything in the data folder with what the catalog says; changes nothing and needs no lock, so it may run beside the service.
@@ -309,6 +317,9 @@ impl App {
             }
         }
         upkeep.abort();
+        if let Some(export) = self.export {
+            export.finish().await;
+        }
         self.catalog.close().await;
         info!("stopped");
         Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Knows the options of other rooms, and no other room knows where its options came from.
 
+mod collector;
 mod listen;
 mod settings;
 mod size;
@@ -13,6 +14,7 @@ use image_pipeline::{Limits, Presets};
 
 use crate::{http::EdgeOptions, ingest::IngestLimits};
 
+pub use collector::Collector;
 pub use listen::Listen;
 pub use settings::Settings;
 pub use size::{ByteSize, Span};
@@ -47,6 +49,8 @@ pub struct Config {
     pub presets: Presets,
     /// Files of the images that options may lay over others, by name; see [`Config::read_watermarks`].
     pub watermarks: BTreeMap<String, PathBuf>,
+    /// Where traces are sent, if anywhere.
+    pub otlp_endpoint: Option<Collector>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written (`tracing` filter syntax).
@@ -219,6 +223,7 @@ impl Config {
             },
             presets,
             watermarks,
+            otlp_endpoint: read("otlp-endpoint", s.otlp_endpoint)?,
             log_format: s.log_format.unwrap_or(LogFormat::Human),
             log: s.log.unwrap_or_else(|| "info".to_owned()),
         })

@@ -137,6 +137,8 @@ settings! {
     idle_timeout: Span, "PIXMILL_IDLE_TIMEOUT", "TIME", |c| Some(Span(c.server.idle_timeout));
     /// How long running work may go on after SIGTERM [default: 20s]
     shutdown_grace: Span, "PIXMILL_SHUTDOWN_GRACE", "TIME", |c| Some(Span(c.server.shutdown_grace));
+    /// Collector that takes traces over OTLP and HTTP, such as `http://localhost:4318`; without a path /v1/traces is meant [default: none]
+    otlp_endpoint: String, "PIXMILL_OTLP_ENDPOINT", "URL", |c| text(c.otlp_endpoint.as_ref());
     /// How log lines look: human or json [default: human]
     log_format: LogFormat, "PIXMILL_LOG_FORMAT", "FORMAT", |c| Some(c.log_format);
     /// Which log lines are written, such as info or pixmill=debug [default: info]

@@ -14,6 +14,6 @@ pub use batch::{BatchCounts, BatchState};
 pub use codes::{Code, Refusal, TaskCode, TaskFailure};
 pub use digest::hex;
 pub use ids::{BatchId, BlobId, ImageId, JobId, LeaseToken, TaskId, UploadId, VariantName};
-pub use origin::{Origin, TraceId};
+pub use origin::{Origin, TraceId, span_id};
 pub use states::{JobState, Priority, TaskState, UploadState};
 pub use time::{Timestamp, parse_span, span_text};

@@ -13,6 +13,20 @@ pub struct Origin {
     pub trace: Option<TraceId>,
 }
 
+impl Origin {
+    /// The trace that the request and its work belong to: its client's, or one that begins with it and has its id.
+    #[must_use]
+    pub fn trace_or_own(&self) -> [u8; 16] {
+        self.trace.map_or_else(|| self.request.into_bytes(), |trace| *trace.as_bytes())
+    }
+}
+
+/// The id of the span that stands for what a UUID names: its last eight bytes, which are never all zero and of which 62 bits are random.
+#[must_use]
+pub fn span_id(of: Uuid) -> u64 {
+    of.as_u64_pair().1
+}
+
 /// The trace-id of a `traceparent` (W3C Trace Context, section 3.2.2.3): 16 bytes, not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceId([u8; 16]);
@@ -30,17 +44,20 @@ impl TraceId {
         &self.0
     }
 
-    /// The trace of a `traceparent` header. What is not one is taken as absent, as the standard wants (section 4.3).
+    /// The trace of a `traceparent` header, and the span its sender is in. What is not one is taken as absent, as the standard wants (section 4.3).
     #[must_use]
-    pub fn of_traceparent(header: &str) -> Option<Self> {
+    pub fn of_traceparent(header: &str) -> Option<(Self, u64)> {
         let mut parts = header.trim().split('-');
         let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let hex =
             |text: &str, digits: usize| text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         // A later version may say more; the first one says no more than this.
         let is_known = hex(version, 2) && version != "ff" && (version != "00" || parts.next().is_none());
-        let is_whole = is_known && hex(parent, 16) && parent != "0000000000000000" && hex(flags, 2);
-        trace.parse().ok().filter(|_| is_whole)
+        if !is_known || !hex(parent, 16) || !hex(flags, 2) {
+            return None;
+        }
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|parent| *parent != 0)?;
+        Some((trace.parse().ok()?, parent))
     }
 }
 
@@ -76,7 +93,7 @@ mod tests {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let of = TraceId::of_traceparent;
         for whole in [format!("00-{trace}-00f067aa0ba902b7-01"), format!("cc-{trace}-00f067aa0ba902b7-01-what-comes-later")] {
-            assert_eq!(of(&whole).map(|id| id.to_string()), Some(trace.to_owned()), "{whole}");
+            assert_eq!(of(&whole).map(|(id, parent)| (id.to_string(), parent)), Some((trace.to_owned(), 0x00f0_67aa_0ba9_02b7)), "{whole}");
         }
         for broken in [
             String::new(),

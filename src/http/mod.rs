@@ -35,6 +35,7 @@ mod request_id;
 mod room;
 mod serve;
 mod server_timing;
+mod traced;
 mod v1;
 mod view;
 
@@ -69,7 +70,7 @@ use crate::{
     profile::Profiler,
     queue::Queue,
     store::{BlobStore, StagingDir},
-    telemetry::{Load, Metrics, Permits, PriorityLoad},
+    telemetry::{Load, Metrics, Permits, PriorityLoad, Traces},
 };
 
 use problem::Problem;
@@ -85,6 +86,7 @@ pub use prefix::{PathPrefix, PublicUrl};
 pub use room::DiskGauge;
 use serve::client_network;
 pub use serve::{Bound, Clients, Listener, Place, ServeOptions, Tls, TlsError, serve};
+use traced::Traced;
 
 /// What the handlers work with.
 pub struct Site {
@@ -124,6 +126,8 @@ pub struct Site {
     pub follow: Follow,
     /// Counts and times.
     pub metrics: Arc<Metrics>,
+    /// Where spans go.
+    pub traces: Traces,
     /// One permit an upload that is being received.
     pub uploads: Arc<Semaphore>,
     /// Uploads being received, by client.
@@ -249,6 +253,7 @@ pub fn router(site: Arc<Site>) -> Router {
 /// Times each request under its route's pattern, so that ids do not become metric labels.
 async fn measure(State(site): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let traced = if site.traces.is_on() { Traced::of(&request) } else { None };
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);
     let method = match *request.method() {
         Method::GET => "GET",
@@ -260,9 +265,14 @@ async fn measure(State(site): State<App>, request: Request, next: Next) -> Respo
     };
     let route = format!("{method} {route}");
     let response = next.run(request).await;
-    site.metrics.http_request(route, response.status().as_u16(), begun.elapsed());
-    if let Some(problem) = response.extensions().get::<Problem>() {
-        site.metrics.refused(problem.code());
+    let (status, took) = (response.status(), begun.elapsed());
+    let problem = response.extensions().get::<Problem>().map(Problem::code);
+    if let Some(traced) = traced {
+        site.traces.send(traced.answered(&route, status, took, problem));
+    }
+    site.metrics.http_request(route, status.as_u16(), took);
+    if let Some(code) = problem {
+        site.metrics.refused(code);
     }
     response
 }

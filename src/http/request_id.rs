@@ -35,6 +35,11 @@ pub(crate) fn origin(headers: &HeaderMap, extensions: &Extensions) -> Option<Ori
 
 /// The trace a client says its request belongs to. It names nothing of ours, so it may go into our logs.
 pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceId> {
+    traceparent(headers).map(|(trace, _)| trace)
+}
+
+/// The same, and the span its client is in.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<(TraceId, u64)> {
     TraceId::of_traceparent(headers.get("traceparent")?.to_str().ok()?)
 }
 

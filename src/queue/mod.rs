@@ -12,6 +12,7 @@ mod leases;
 mod making;
 mod once;
 mod recording;
+mod spans;
 mod steer;
 mod telling;
 #[cfg(test)]
@@ -40,7 +41,7 @@ use crate::{
     domain::{JobId, JobState, LeaseToken, UploadId, UploadState},
     follow::{Attempt, Event, Follow, OfJob, What},
     store::{BlobStore, Doubts},
-    telemetry::{Metrics, error_chain},
+    telemetry::{Metrics, Traces, error_chain},
 };
 
 use ahead::Ahead;
@@ -83,6 +84,8 @@ pub struct Parts {
     pub follow: Follow,
     /// Counts and times.
     pub metrics: Arc<Metrics>,
+    /// Where spans go.
+    pub traces: Traces,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Tokens.

@@ -51,6 +51,7 @@ fn queue_on(folder: &tempfile::TempDir, catalog: Arc<SqliteCatalog>, queued: u64
         compute: Arc::new(Compute::start(options).expect("starts")),
         follow: Follow::default(),
         metrics: Arc::new(Metrics::new().expect("sets up")),
+        traces: crate::telemetry::Traces::off(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         doubts: Doubts::default(),

@@ -27,6 +27,7 @@ use super::{
     backoff,
     making::{Outcomes, Wanted, Worked, on_pool},
     recording::{Progress, Stored, log_task, record},
+    spans,
 };
 
 /// Pause between two tries to give a job back to a catalog that cannot be written.
@@ -359,6 +360,7 @@ pub(super) async fn after(
     if progress.lease_lost {
         return false;
     }
+    spans::hand_over(&inner.parts.traces, job, &progress, &timing, peak_bytes);
     let all_ended = progress.ended.iter().all(|ended| *ended);
     if all_ended {
         inner.parts.metrics.job_waited(job.priority.as_str(), timing.queue);

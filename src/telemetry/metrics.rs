@@ -18,6 +18,7 @@ const UPLOADS: &str = "pixmill_uploads_total";
 const RECEIVED_BYTES: &str = "pixmill_received_bytes_total";
 const REFUSED: &str = "pixmill_refused_total";
 const TASKS: &str = "pixmill_tasks_total";
+const TRACE_SPANS: &str = "pixmill_trace_spans_total";
 const RETRIES: &str = "pixmill_job_retries_total";
 const QUEUE_SECONDS: &str = "pixmill_queue_seconds";
 const TASK_SECONDS: &str = "pixmill_task_seconds";
@@ -41,6 +42,7 @@ const COUNTERS: &[(&str, &str)] = &[
     (RECEIVED_BYTES, "bytes of accepted files"),
     (REFUSED, "requests and files refused, by code"),
     (TASKS, "tasks ended, by outcome, format and operation"),
+    (TRACE_SPANS, "spans for the collector of traces, sent or lost, by outcome"),
     (RETRIES, "attempts that failed for a passing reason, by priority"),
 ];
 const HISTOGRAMS: &[(&str, Unit, &str)] = &[
@@ -244,6 +246,11 @@ impl Metrics {
     /// A request, or a file of one, was refused.
     pub fn refused(&self, code: &'static str) {
         self.counter(REFUSED, vec![Label::from_static_parts("code", code)]).increment(1);
+    }
+
+    /// Spans were sent to the collector of traces, or lost, as `outcome` says.
+    pub fn spans_ended(&self, outcome: &'static str, count: u64) {
+        self.counter(TRACE_SPANS, vec![Label::from_static_parts("outcome", outcome)]).increment(count);
     }
 
     /// A task ended.

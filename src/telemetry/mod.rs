@@ -1,6 +1,7 @@
-//! Log lines and metrics: set-up, and the single table of metric names. Knows no other room.
+//! Log lines, metrics and traces: set-up, and the single table of metric names. Knows no other room.
 
 mod metrics;
+mod traces;
 mod window;
 
 use std::{io::IsTerminal, sync::Once};
@@ -8,6 +9,7 @@ use std::{io::IsTerminal, sync::Once};
 use tracing_subscriber::EnvFilter;
 
 pub use metrics::{Lately, Load, Metrics, Permits, PriorityLoad, StageAverage, TaskSample, rss_bytes};
+pub use traces::{Export, Fact, Kind, Span, Traces};
 pub use window::Quantiles;
 
 /// Starts logging to standard error. A second call in one process changes nothing.

@@ -37,6 +37,7 @@ mod steering;
 mod strace_order;
 mod support;
 mod tidy;
+mod traces;
 mod upload;
 mod variants;
 mod watermarks;

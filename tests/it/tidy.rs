@@ -112,7 +112,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     ("LocalStore", &["src/store/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
     ("SqliteCatalog", &["src/catalog/", "src/app.rs", "src/backup.rs"], "only the composition root names back ends, and what copies them"),
     ("spawn_blocking", &["src/store/", "src/ingest/", "src/profile.rs"], "blocking work is file work, or a wait for the operator"),
-    ("SystemTime", &["src/clock.rs"], "time comes from the clock"),
+    ("SystemTime", &["src/clock.rs", "src/telemetry/traces.rs"], "time comes from the clock; spans are in the collector's"),
     ("anyhow", &["src/main.rs", "src/app.rs", "src/cli.rs"], "seams have errors of their own"),
 ];
 
@@ -158,7 +158,7 @@ const PATHS: &[(&str, &[&str], &str)] = &[
     ("std::env", &["src/config/", "src/cli.rs", "src/main.rs"], "the environment is configuration"),
     (
         "Instant::now",
-        &["src/profile.rs", "src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs", "src/telemetry/metrics.rs"],
+        &["src/profile.rs", "src/compute.rs", "src/compute/", "src/queue/", "src/http/", "src/app.rs", "src/telemetry/"],
         "durations are measured where work is",
     ),
     ("image_pipeline::run", &["src/queue/"], "pixels are worked on in the pool"),

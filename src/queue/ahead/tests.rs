@@ -40,6 +40,7 @@ async fn bench(waiting: u64) -> Bench {
         compute: Arc::new(Compute::start(options).expect("starts")),
         follow: Follow::default(),
         metrics: Arc::new(Metrics::new().expect("sets up")),
+        traces: crate::telemetry::Traces::off(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         doubts: Doubts::default(),

@@ -41,6 +41,7 @@ async fn bench() -> Bench {
         compute: Arc::new(Compute::start(options).expect("starts")),
         follow: follow.clone(),
         metrics: Arc::new(Metrics::new().expect("sets up")),
+        traces: crate::telemetry::Traces::off(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         doubts: Doubts::default(),
