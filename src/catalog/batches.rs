@@ -233,4 +233,8 @@ pub trait Batches: Send + Sync {
 
     /// Some of a batch's jobs that wait or run.
     async fn open_jobs(&self, id: BatchId, most: u32) -> Result<Vec<JobId>, CatalogError>;
+
+    /// Forgets batches that ended before `before` and have no job that waits or runs, the first to end first. The jobs that name one forget it before:
+    /// at most `limit` rows are changed in all. Returns how many; fewer than `limit` if nothing is left to do.
+    async fn purge_batches(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError>;
 }

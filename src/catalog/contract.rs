@@ -103,6 +103,7 @@ pub async fn check(catalog: &dyn Catalog) {
     suite.a_batch_is_about_what_matches_and_was_there().await;
     suite.a_batch_counts_what_becomes_of_its_jobs().await;
     suite.a_batch_that_is_cancelled_makes_no_more_jobs().await;
+    suite.batches_are_forgotten_a_few_rows_at_a_time().await;
     suite.catalog.ping().await.expect("ping works");
 }
 

@@ -108,7 +108,7 @@ pub struct Storage {
     pub disk_reserve_bytes: u64,
     /// How long an upload is kept, and the longest it may ask for; for ever, if absent.
     pub upload_ttl: Option<Duration>,
-    /// How long a job is remembered after it ended, once its image is gone.
+    /// How long a job is remembered after it ended, once its image is gone, and a batch in any case.
     pub history: Duration,
 }
 

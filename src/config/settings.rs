@@ -105,7 +105,7 @@ settings! {
     disk_reserve_bytes: ByteSize, "PIXMILL_DISK_RESERVE_BYTES", "SIZE", |c| Some(ByteSize(c.storage.disk_reserve_bytes));
     /// How long uploads are kept, such as 7d; requests may ask for less with ttl [default: for ever]
     upload_ttl: Span, "PIXMILL_UPLOAD_TTL", "TIME", |c| c.storage.upload_ttl.map(Span);
-    /// How long a job is remembered after it ended, once its image was deleted; 0s for not at all [default: 30d]
+    /// How long a job is remembered after it ended, once its image was deleted, and a batch; 0s for not at all [default: 30d]
     history: Span, "PIXMILL_HISTORY", "TIME", |c| Some(Span(c.storage.history));
     /// Connections served at once [default: 4096]
     max_connections: u32, "PIXMILL_MAX_CONNECTIONS", "N", |c| Some(c.server.max_connections);

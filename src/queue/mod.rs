@@ -208,6 +208,9 @@ impl Queue {
                 () = self.inner.until(next, woken) => {}
             }
         }
+        while let Some(ended) = running.try_join_next() {
+            note_panic(ended);
+        }
         if !running.is_empty() {
             info!(jobs = running.len(), "finishing running jobs");
             let all = async {

@@ -1,4 +1,4 @@
-//! What is over: uploads whose time has come are deleted as a client would delete them, and jobs that ended long ago are forgotten.
+//! What is over: uploads whose time has come are deleted as a client would delete them, and jobs and batches that ended long ago are forgotten.
 //!
 //! Both in small steps, found by index. Nothing is kept in memory between two looks, so a restart changes nothing but when the next look is.
 
@@ -21,8 +21,8 @@ const UPLOADS_AT_ONCE: u32 = 100;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often the history is looked through.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// Past jobs that go in one transaction.
-const JOBS_AT_ONCE: u32 = 500;
+/// Rows of past jobs or batches that go in one transaction.
+const ROWS_AT_ONCE: u32 = 500;
 /// Pause after each step, so that requests come first.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -34,7 +34,7 @@ pub struct Expiry {
     pub eraser: Eraser,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// How long a job is remembered after it ended, once its image is gone.
+    /// How long a job is remembered after it ended, once its image is gone, and a batch in any case.
     pub history: Duration,
 }
 
@@ -86,23 +86,39 @@ impl Expiry {
         }
     }
 
-    /// Forgets past jobs that ended longer ago than is kept; returns how many.
+    /// Forgets past jobs and batches that ended longer ago than is kept; returns how many rows that were.
     pub async fn forget(&self) -> u64 {
+        self.forget_all(Past::Jobs).await + self.forget_all(Past::Batches).await
+    }
+
+    /// Steps until one finds less than it might have taken.
+    async fn forget_all(&self, past: Past) -> u64 {
         let (before, mut forgotten) = (self.clock.now().before(self.history), 0);
         loop {
-            match self.catalog.purge_past_jobs(before, JOBS_AT_ONCE).await {
+            let gone = match past {
+                Past::Jobs => self.catalog.purge_past_jobs(before, ROWS_AT_ONCE).await,
+                Past::Batches => self.catalog.purge_batches(before, ROWS_AT_ONCE).await,
+            };
+            match gone {
                 Ok(gone) => {
                     forgotten += gone;
-                    if gone < u64::from(JOBS_AT_ONCE) {
+                    if gone < u64::from(ROWS_AT_ONCE) {
                         return forgotten;
                     }
                 }
                 Err(error) => {
-                    warn!(error = %error_chain(&error), "could not forget old jobs");
+                    warn!(error = %error_chain(&error), "could not forget old {past:?}");
                     return forgotten;
                 }
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// What is remembered for a while.
+#[derive(Clone, Copy, Debug)]
+enum Past {
+    Jobs,
+    Batches,
 }

@@ -303,6 +303,57 @@ impl Suite<'_> {
         assert_eq!(ended.counts, counts);
     }
 
+    pub(super) async fn batches_are_forgotten_a_few_rows_at_a_time(&mut self) {
+        let owned = async |catalog: &dyn Catalog| {
+            let page = Page { owner: "joe".into(), before: None, limit: 10 };
+            catalog.batches(page).await.expect("batches works").items.iter().map(|batch| batch.id).collect::<Vec<_>>()
+        };
+        // What earlier stories left is forgotten first.
+        self.now = self.now.after(Duration::from_secs(1));
+        while self.catalog.purge_batches(self.now, 100).await.expect("purge_batches works") == 100 {}
+        let images = (0..3).map(|_| image(&["thumb"])).collect();
+        let ids = self.images_of("joe", images).await;
+        let mut ended = vec![];
+        for name in ["soft", "large"] {
+            self.now = self.now.after(Duration::from_millis(5));
+            let batch = self.make_batch(self.batch_of("joe", ImageFilter::default(), &[name])).await;
+            let jobs = self.step(batch, &[name], 9).await;
+            assert_eq!(jobs.len(), ids.len());
+            self.catalog.cancel_jobs(&jobs, self.now).await.expect("cancel_jobs works");
+            self.recount().await;
+            ended.push((batch, self.catalog.end_batch(batch, self.now).await.expect("end_batch works").expect("ends"), jobs));
+        }
+        let [(first, of_first, jobs), (second, of_second, _)] = &ended[..] else { panic!("two") };
+        self.now = self.now.after(Duration::from_millis(5));
+        let waiting = self.make_batch(self.batch_of("joe", ImageFilter::default(), &["later"])).await;
+        let later = self.step(waiting, &["later"], 1).await;
+        self.catalog.cancel_batch(waiting, self.now).await.expect("cancel_batch works");
+        self.recount().await;
+
+        let purge = async |before, limit| self.catalog.purge_batches(before, limit).await.expect("purge_batches works");
+        assert_eq!(purge(of_first.finished_at.expect("ended"), 9).await, 0, "what ended at that very time stays");
+        let after = of_first.finished_at.expect("ended").after(Duration::from_millis(1));
+        assert!(after <= of_second.finished_at.expect("ended"));
+        assert_eq!(purge(after, 2).await, 2, "two of its jobs know it no more");
+        assert_eq!(owned(self.catalog).await, [waiting, *second, *first]);
+        assert_eq!(purge(after, 9).await, 2, "the third, and then its row");
+        assert_eq!(owned(self.catalog).await, [waiting, *second]);
+        assert_eq!(self.catalog.batch(*first).await.expect("batch works"), None);
+        // Its jobs are jobs like any others, and move no counts.
+        assert!(self.catalog.job(jobs[0]).await.expect("job works").is_some());
+        self.catalog.retry_jobs(jobs, self.now).await.expect("retry_jobs works");
+        self.catalog.cancel_jobs(jobs, self.now).await.expect("cancel_jobs works");
+        self.recount().await;
+
+        self.now = self.now.after(Duration::from_millis(5));
+        assert_eq!(purge(self.now, 100).await, 4, "not the one of which a job waits");
+        assert_eq!(owned(self.catalog).await, [waiting]);
+        self.catalog.cancel_jobs(&later, self.now).await.expect("cancel_jobs works");
+        self.recount().await;
+        assert_eq!((purge(self.now, 100).await, owned(self.catalog).await.len()), (2, 0));
+        self.catalog.ping().await.expect("ping works");
+    }
+
     pub(super) async fn a_batch_that_is_cancelled_makes_no_more_jobs(&mut self) {
         let images = (0..4).map(|_| image(&["thumb"])).collect();
         let ids = self.images_of("ida", images).await;

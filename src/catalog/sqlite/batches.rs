@@ -25,7 +25,9 @@ const END: [u8; 16] = [0xff; 16];
 const COLUMNS: &str = "SELECT id, owner, state, filter, variants, priority, created_at, finished_at, walked, matched, skipped, refused, open_jobs, \
      completed_jobs, partial_jobs, failed_jobs, cancelled_jobs, fingerprint FROM batches";
 pub(super) const OPEN: &str = "SELECT id FROM batches WHERE state = 'running' OR open_jobs > 0 ORDER BY id";
-pub(super) const OPEN_JOBS: &str = "SELECT id FROM jobs WHERE batch = ? AND state IN ('queued', 'running') LIMIT ?";
+pub(super) const OPEN_JOBS: &str = "SELECT id FROM jobs INDEXED BY jobs_batch_open WHERE batch = ? AND state IN ('queued', 'running') LIMIT ?";
+pub(super) const OVER: &str = "SELECT id FROM batches WHERE finished_at < ? AND open_jobs = 0 ORDER BY finished_at LIMIT 1";
+pub(super) const PART: &str = "UPDATE jobs SET batch = NULL WHERE id IN (SELECT id FROM jobs WHERE batch = ? LIMIT ?)";
 pub(super) const LIST: &str = "owner = ? AND id < ? ORDER BY id DESC LIMIT ?";
 
 /// A filter as it is stored.
@@ -334,6 +336,24 @@ async fn cancel_batch(session: &mut Session, of: BatchId, at: Timestamp) -> Resu
     Ok(Some((BatchView { state: BatchState::Cancelled, finished_at: Some(at), ..batch }, true)))
 }
 
+/// Its jobs may be those of images that stay for years; a retry of them moves no counts any more.
+async fn purge_batches(session: &mut Session, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
+    let limit = u64::from(limit);
+    let mut changed = 0;
+    while changed < limit {
+        let over: Option<Vec<u8>> = sqlx::query_scalar(OVER).bind(before.as_millis()).fetch_optional(&mut session.conn).await?;
+        let Some(over) = over else { break };
+        let left = i64::try_from(limit - changed).unwrap_or(i64::MAX);
+        changed += sqlx::query(PART).bind(&over).bind(left).execute(&mut session.conn).await?.rows_affected();
+        if changed < limit {
+            // A row for each code at most.
+            sqlx::query("DELETE FROM batch_refusals WHERE batch = ?").bind(&over).execute(&mut session.conn).await?;
+            changed += sqlx::query("DELETE FROM batches WHERE id = ?").bind(&over).execute(&mut session.conn).await?.rows_affected();
+        }
+    }
+    Ok(changed)
+}
+
 #[async_trait]
 impl Batches for SqliteCatalog {
     async fn make_batch(&self, batch: NewBatch) -> Result<BatchMade, CatalogError> {
@@ -452,6 +472,10 @@ impl Batches for SqliteCatalog {
     async fn open_jobs(&self, of: BatchId, most: u32) -> Result<Vec<JobId>, CatalogError> {
         let rows = sqlx::query(OPEN_JOBS).bind(id(of.uuid())).bind(i64::from(most)).fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok(JobId::from_uuid(Columns(row).uuid("id")?))).collect()
+    }
+
+    async fn purge_batches(&self, before: Timestamp, limit: u32) -> Result<u64, CatalogError> {
+        self.writer.run(move |session| Box::pin(purge_batches(session, before, limit))).await
     }
 }
 

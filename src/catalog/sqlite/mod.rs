@@ -63,6 +63,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "batches", include_str!("../migrations/sqlite/0005_batches.sql")),
     (6, "history", include_str!("../migrations/sqlite/0006_history.sql")),
     (7, "kept_files", include_str!("../migrations/sqlite/0007_kept_files.sql")),
+    (8, "batches_end", include_str!("../migrations/sqlite/0008_batches_end.sql")),
 ];
 
 /// Why a catalog cannot be opened.
