@@ -35,9 +35,9 @@ use super::lists;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What comes within this time goes out together, to who follows everything.
 const BREATH: Duration = Duration::from_millis(20);
-/// After a chunk, who follows everything rests this long for each listener there is, a breath at least: from eighty of them on there are no more than 4000
-/// chunks a second in all, four to each of a thousand (`scripts/measure/listeners`).
-const REST_EACH: Duration = Duration::from_micros(250);
+/// After a chunk, who follows everything rests this long for each listener there is, a breath at least: from fifty of them on there are no more than 2500
+/// chunks a second in all, five in two seconds to each of a thousand (`scripts/measure/listeners`).
+const REST_EACH: Duration = Duration::from_micros(400);
 /// But no longer than this.
 const MAX_REST: Duration = Duration::from_millis(500);
 /// Most events of one chunk.
