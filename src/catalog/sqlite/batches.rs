@@ -25,7 +25,8 @@ const END: [u8; 16] = [0xff; 16];
 const COLUMNS: &str = "SELECT id, owner, state, filter, variants, priority, created_at, finished_at, walked, matched, skipped, refused, open_jobs, \
      completed_jobs, partial_jobs, failed_jobs, cancelled_jobs, fingerprint FROM batches";
 pub(super) const OPEN: &str = "SELECT id FROM batches WHERE state = 'running' OR open_jobs > 0 ORDER BY id";
-pub(super) const OPEN_JOBS: &str = "SELECT id FROM jobs INDEXED BY jobs_batch_open WHERE batch = ? AND state IN ('queued', 'running') LIMIT ?";
+pub(super) const OPEN_JOBS: &str =
+    "SELECT id FROM jobs INDEXED BY jobs_batch_open WHERE batch = ? AND state IN ('queued', 'running') LIMIT ?";
 pub(super) const OVER: &str = "SELECT id FROM batches WHERE finished_at < ? AND open_jobs = 0 ORDER BY finished_at LIMIT 1";
 pub(super) const PART: &str = "UPDATE jobs SET batch = NULL WHERE id IN (SELECT id FROM jobs WHERE batch = ? LIMIT ?)";
 pub(super) const LIST: &str = "owner = ? AND id < ? ORDER BY id DESC LIMIT ?";
