@@ -352,9 +352,20 @@ fn transform<'p>(
         context.check(step.name())?;
         charge.hold(own_bytes(&pixels) + step.held_bytes(pixels.shape(), own_bytes(&pixels) == 0), step.name())?;
         let step = step.decided(&pixels, context.watch())?;
+        check_sides(step.after(pixels.shape()), charge.limits, step.name())?;
         pixels = Cow::Owned(apply(&step, pixels, context.watch())?);
     }
     Ok(pixels)
+}
+
+/// Before anything is made: where a picture was trimmed, its plan could not tell.
+fn check_sides(shape: Shape, limits: &Limits, stage: &'static str) -> Result<(), Error> {
+    let Shape { width_px, height_px, .. } = shape;
+    if width_px.max(height_px) <= limits.max_side_px {
+        return Ok(());
+    }
+    let text = format!("result is {width_px} by {height_px} pixels, longest side allowed is {}", limits.max_side_px);
+    Err(Error::new(ErrorKind::InvalidSpec, stage, text))
 }
 
 /// What variants are written by, whoever writes them.

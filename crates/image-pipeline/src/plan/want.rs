@@ -177,9 +177,15 @@ impl Want {
         if !matches!(self.steps.first(), Some(Step::Fit(_) | Step::Smart { .. })) {
             shapes.push(shape);
         }
-        // Sides that depend on what is in the picture, those of all that is made of it, too, are looked at when they are known.
-        for step in self.steps.iter().take_while(|step| !matches!(step, Step::Fit(fit) if fit.pass.trim.is_some())) {
-            shape = step.after(shape);
+        // Sides that depend on what is in the picture are looked at when they are known, with all that is made of it (`run::transform`). A pixel is
+        // left of it in any case: what is put around that is too large whatever is left.
+        let mut is_bound = false;
+        for step in &self.steps {
+            is_bound |= matches!(step, Step::Fit(fit) if fit.pass.trim.is_some());
+            shape = match step {
+                Step::Fit(_) if is_bound => Shape { width_px: 1, height_px: 1, ..shape },
+                step => step.after(shape),
+            };
             shapes.push(shape);
         }
         let Some(Shape { width_px, height_px, .. }) = shapes.into_iter().find(|shape| shape.width_px.max(shape.height_px) > longest_px)

@@ -248,6 +248,17 @@ fn limits_are_told_before_the_work() {
     let (long, ..) = process(&source, &["t:10/w:5000/el:1/grayscale:1"], &Limits { max_side_px: 4000, ..limits })
         .expect("is looked at when it is known");
     assert_eq!(long[0].result.as_ref().map_err(|error| (error.kind(), error.stage())).err(), Some((ErrorKind::InvalidSpec, "resize")));
+    // What is put around it is larger than allowed whatever is left, or with what is left.
+    let error = refused(&["t:10/rs:fit:30000:10/ex:1/f:png"], limits);
+    assert_eq!((error.kind(), error.stage()), (ErrorKind::InvalidSpec, "plan"));
+    let (padded, ..) = process(&source, &["t:10/w:10/pd:0:8190"], &limits).expect("is looked at when it is known");
+    let told = padded[0].result.as_ref().map_err(ToString::to_string).err();
+    assert_eq!(told.as_deref(), Some("result is 16390 by 7 pixels, longest side allowed is 16384"));
+    // A box that is as large as a bound is no reason to leave the picture as it is.
+    for (text, sides) in [("t:10/-/w:301/el:1", (301, 201)), ("t:10/-/rs:force:301:201:1", (301, 201)), ("t:10/-/w:300", (300, 200))] {
+        let made = one(&source, text);
+        assert_eq!((made.width_px, made.height_px), sides, "{text}");
+    }
     let error = refused(&["w:10"], Limits { max_memory_bytes: 100_000, ..Limits::default() });
     assert_eq!((error.kind(), error.stage()), (ErrorKind::LimitExceeded, "plan"));
     let error = refused(&["w:10"], Limits { max_bytes: 100, ..Limits::default() });

@@ -38,6 +38,11 @@ pub(crate) fn is_wanted(pass: &Pass, width_px: u32, height_px: u32) -> bool {
     pass.trim.is_some() || geometry.crop != Rect::whole(width_px, height_px) || geometry.scaled_px != sides || geometry.result_px() != sides
 }
 
+/// Whether a pass may cut or resize some picture.
+pub(crate) fn is_asked(pass: &Pass) -> bool {
+    pass.trim.is_some() || pass.crop.is_some() || pass.dpr != 1.0 || pass.resize != Pass::default().resize
+}
+
 /// Whether `crop` cuts where it looks best, of a picture of these sides.
 pub(crate) fn crops_smartly(pass: &Pass, geometry: &Geometry, width_px: u32, height_px: u32) -> bool {
     let gravity = pass.crop.and_then(|crop| crop.gravity).unwrap_or(pass.gravity);
