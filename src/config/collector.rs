@@ -18,7 +18,10 @@ impl FromStr for Collector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?} is no address of a collector; allowed are http:// and https:// such as http://localhost:4318");
+        // Not quoted: people put secrets into such texts.
+        let bad = || {
+            "this is no address of a collector; allowed are http:// and https:// without a query, such as http://localhost:4318".to_owned()
+        };
         let url: http::Uri = text.parse().map_err(|_| bad())?;
         let authority = url.authority().filter(|_| matches!(url.scheme_str(), Some("http" | "https"))).ok_or_else(bad)?;
         if authority.as_str().contains('@') {
@@ -55,6 +58,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Collector>().map(|url| url.to_string()).as_deref(), Ok(url));
         }
+        let error = "https://otel.example.com/?api-key=secret".parse::<Collector>().expect_err("tells a secret");
+        assert!(error.contains("query") && !error.contains("secret"), "{error}");
         for bad in ["", "localhost:4318", "grpc://localhost:4317", "http://", "/v1/traces", "http://a/?b=c", "http://a b"] {
             assert!(bad.parse::<Collector>().is_err(), "{bad}");
         }

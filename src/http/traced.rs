@@ -17,6 +17,9 @@ use super::request_id;
 /// What asks every few seconds, and would hide everything else in a list of traces.
 const UNTRACED: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Characters of a path that are told.
+const MAX_PATH_CHARS: usize = 256;
+
 /// A request that is being answered.
 pub(crate) struct Traced {
     origin: Origin,
@@ -38,7 +41,8 @@ impl Traced {
             origin: request_id::origin(request.headers(), request.extensions())?,
             parent: request_id::traceparent(request.headers()).map(|(_, parent)| parent),
             method: request.method().clone(),
-            path: path.to_owned(),
+            // As long as the longest of ours with room to spare: what waits for the collector is bounded by its number.
+            path: path.chars().take(MAX_PATH_CHARS).collect(),
             start: Instant::now(),
         })
     }

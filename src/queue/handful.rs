@@ -243,7 +243,7 @@ impl Inner {
             let done = work::job_done(self, &progress, Some(report));
             let (last, mut endings) = (stored.len().saturating_sub(1), Vec::with_capacity(stored.len()));
             for (n, stored) in stored.into_iter().enumerate() {
-                let (task, ending) = ending(self, &small.job, stored, (n == last).then(|| done.clone()));
+                let (task, ending) = ending(self, &small.job, progress.started, stored, (n == last).then(|| done.clone()));
                 dones.push((small.job.lease, task));
                 endings.push(ending);
             }

@@ -83,10 +83,13 @@ pub(super) struct Ending {
     format: &'static str,
     bytes: u64,
     timing: TaskTiming,
+    total: Duration,
 }
 
-/// A task's end as it is to be recorded, with the job's if that is known, and as it is to be told then.
-pub(super) fn ending(inner: &Inner, job: &ClaimedJob, stored: Stored, job_done: Option<JobDone>) -> (TaskDone, Ending) {
+/// A task's end as it is to be recorded, with the job's if that is known, and as it is to be told then. The time is taken here, before anything is
+/// committed: where the job ends with the task, both took as long.
+pub(super) fn ending(inner: &Inner, job: &ClaimedJob, started: Instant, stored: Stored, job_done: Option<JobDone>) -> (TaskDone, Ending) {
+    let total = job_done.as_ref().map_or_else(|| started.elapsed(), |done| done.timing.total);
     let Stored { index, result, timing, format } = stored;
     let own = result.as_ref().ok().map(|stored| Copied { blob: stored.blob, sha256: stored.sha256, bytes: stored.bytes });
     let (outcome, detail) = match &result {
@@ -96,12 +99,12 @@ pub(super) fn ending(inner: &Inner, job: &ClaimedJob, stored: Stored, job_done: 
     let (what, bytes) = (told(job, index, &result, timing), own.as_ref().map_or(0, |own| own.bytes));
     let worked = job_done.as_ref().map(|job| (job.timing, job.peak_bytes));
     let done = TaskDone { task: job.tasks[index].id, at: inner.parts.clock.now(), outcome: result, timing, job: job_done };
-    (done, Ending { index, what, own, worked, outcome, detail, format, bytes, timing })
+    (done, Ending { index, what, own, worked, outcome, detail, format, bytes, timing, total })
 }
 
 /// Records one task's end, whose bytes are durable, and the job's with it if that is known; true if it was recorded.
 pub(super) async fn record(inner: &Inner, job: &ClaimedJob, progress: &mut Progress, stored: Stored, job_done: Option<JobDone>) -> bool {
-    let (done, ending) = ending(inner, job, stored, job_done);
+    let (done, ending) = ending(inner, job, progress.started, stored, job_done);
     let finished = inner.parts.catalog.finish_task(job.lease, done).await;
     recorded(inner, job, progress, ending, finished).await
 }
@@ -114,7 +117,7 @@ pub(super) async fn recorded(
     ending: Ending,
     finished: Result<TaskFinished, CatalogError>,
 ) -> bool {
-    let Ending { index, what, own, worked, outcome, detail, format, bytes, timing } = ending;
+    let Ending { index, what, own, worked, outcome, detail, format, bytes, timing, total } = ending;
     match finished {
         Ok(finished) => {
             progress.ended[index] = true;
@@ -129,7 +132,6 @@ pub(super) async fn recorded(
                 let (timing, peak_bytes) = worked.unwrap_or_default();
                 inner.tell_worked(job, ended, &timing, peak_bytes);
             }
-            let total = progress.started.elapsed();
             progress.samples.push(EndedTask { index, outcome, detail, format, bytes, timing, total });
             true
         }

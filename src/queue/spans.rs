@@ -1,6 +1,6 @@
 //! An attempt at a job as spans: the wait, reading, decoding, and each task with its steps.
 //!
-//! Ids follow from those of job and task, so that nothing has to be kept for them and a later process goes on with the same trace. Knows nothing of
+//! Ids follow from those of job, task and claim, so that nothing has to be kept for them and a later process goes on with the same trace. Knows nothing of
 //! who takes spans.
 
 use std::{
@@ -30,7 +30,7 @@ pub(super) fn hand_over(traces: &Traces, job: &ClaimedJob, progress: &Progress, 
     // It may have waited longer than this machine is up, and than there are instants.
     let queued = started.checked_sub(timing.queue).unwrap_or(started);
     let trace = trace_of(job);
-    let id = |step| step_id(job.lease.job.uuid(), job.attempt, step);
+    let id = |step| step_id(job.lease.job.uuid(), job, step);
     let failed = || progress.samples.iter().find(|task| task.outcome != COMPLETED).map(|task| format!("{}: {}", task.outcome, task.detail));
     traces.send(Span {
         parent: job.origin.map(|origin| span_id(origin.request)),
@@ -58,7 +58,7 @@ pub(super) fn hand_over(traces: &Traces, job: &ClaimedJob, progress: &Progress, 
 /// A task and its steps, laid one behind the other up to its end: how long each took is what was measured of them.
 fn hand_over_task(traces: &Traces, job: &ClaimedJob, (trace, within): ([u8; 16], Option<u64>), ended: &EndedTask, started: Instant) {
     let task = &job.tasks[ended.index];
-    let id = |step| step_id(task.id.uuid(), job.attempt, step);
+    let id = |step| step_id(task.id.uuid(), job, step);
     let operation = Operation::of_canonical(&task.spec).as_str();
     let TaskTiming { transform, encode, store } = ended.timing;
     let took = (transform + encode + store).min(ended.total);
@@ -97,9 +97,10 @@ const TRANSFORM: Step = 1;
 const ENCODE: Step = 2;
 const STORE: Step = 3;
 
-/// Differs for each step and attempt of a job or task, and from those of others as far as their random bits do.
-fn step_id(of: Uuid, attempt: u32, step: Step) -> u64 {
-    span_id(of) ^ (u64::from(attempt) << 2 | step)
+/// Differs for each step of a job or task, and from those of other claims of it and of others as far as their random bits do; never 0.
+fn step_id(of: Uuid, claimed: &ClaimedJob, step: Step) -> u64 {
+    let mixed = span_id(of) ^ span_id(claimed.lease.token.uuid());
+    mixed & !0b11 | step | 1 << 63
 }
 
 fn span(trace: [u8; 16], id: u64, name: impl Into<Cow<'static, str>>, start: Instant, took: Duration) -> Span {

@@ -72,6 +72,11 @@ async fn a_trace_leads_from_the_client_to_every_step_of_its_work() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let request = answer.header("x-request-id").to_owned();
     let upload = server.finished(&answer.json()).await;
+    // Tried again, it is the same job, but another piece of work.
+    let cut = upload["images"].as_array().expect("a list").iter().find(|image| image["filename"] == "cut.jpg").expect("is there");
+    let again = server.send(Method::POST, &format!("/v1/jobs/{}/retry", cut["job"].as_str().expect("an id")), &[], Bytes::new()).await;
+    assert_eq!(again.status, 202, "{}", again.text());
+    server.finished(&answer.json()).await;
     // One without a trace begins its own.
     let alone = server.get("/v1/images").await;
     assert_eq!(alone.status, 200);
@@ -100,7 +105,7 @@ async fn a_trace_leads_from_the_client_to_every_step_of_its_work() {
     assert_eq!(text(post, "pixmill.request.id"), request);
     assert_eq!(value(&post.attributes, "http.response.status_code"), Some(&Any::IntValue(202)));
     let jobs = named(&trace, "job");
-    assert_eq!(jobs.len(), 2, "{jobs:?}");
+    assert_eq!(jobs.len(), 3, "{jobs:?}");
     for (job, image) in jobs.iter().map(|job| (job, text(job, "pixmill.job.id"))) {
         assert_eq!((&job.parent_span_id, job.kind), (&post.span_id, SpanKind::Consumer as i32));
         let image = upload["images"].as_array().expect("a list").iter().find(|found| found["job"] == image).expect("its image");

@@ -54,7 +54,9 @@ fn image() -> Op {
     // The pattern's name is that of the PUT on the same path.
     Op::new(HttpMethod::Get, "/v1/images/{name}", "showImage", "follow", "What is known of an image", "Size, format, hash, variants, and once a job of it has ended what it is: BlurHash, ThumbHash, colours, and what its Exif block says of how it was taken.")
         .param(id("name", "image"))
-        .answer(200, "The image.", json::<Image>(examples::image()), &[])
+        .params([if_none_match()])
+        .answer(200, "The image.", json::<Image>(examples::image()), &[ETAG, CACHE_STATE])
+        .answer(304, "Not changed since.", [], &[ETAG, CACHE_STATE])
         .problems(&[Code::BadOption, Code::NotFound, Code::Gone, Code::Internal, Code::Storage])
 }
 

@@ -134,7 +134,13 @@ fn wait_preference(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// What is known of an image.
-async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<String>, _: NoQuery) -> Result<Json<view::Image>, Problem> {
+async fn show(
+    State(site): State<App>,
+    base: BaseUrl,
+    Segments(id): Segments<String>,
+    _: NoQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let id = id.parse::<ImageId>().map_err(|_| Problem::not_found("image"))?;
     let upload = match site.catalog.image(id).await? {
         Some(image) => site.catalog.upload(image.upload).await?,
@@ -145,7 +151,8 @@ async fn show(State(site): State<App>, base: BaseUrl, Segments(id): Segments<Str
         Some((image, _)) => {
             let work: Vec<&JobView> = of.iter().map(|(_, job)| job).collect();
             let facts = site.catalog.facts(&[image.blob]).await?;
-            Ok(Json(view::image(image, &work, facts.first().map(|(_, facts)| facts.as_str()), &base.0)))
+            let shown = view::image(image, &work, facts.first().map(|(_, facts)| facts.as_str()), &base.0);
+            Ok(uploads::tagged_json(&headers, &shown))
         }
         None => Err(absent(&site, Subject::Image(id)).await),
     }
