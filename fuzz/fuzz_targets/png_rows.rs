@@ -6,6 +6,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use miniz_oxide::inflate::core::{
+    DecompressorOxide, decompress,
+    inflate_flags::{TINFL_FLAG_IGNORE_ADLER32, TINFL_FLAG_PARSE_ZLIB_HEADER, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF},
+};
 use png_rows::{Fault, Rows, Shape};
 use std::io::Cursor;
 
@@ -38,8 +42,16 @@ fn theirs(file: &[u8]) -> Result<Vec<u8>, png::DecodingError> {
     while let Some(row) = reader.next_row()? {
         all.extend_from_slice(row.data());
     }
-    reader.finish()?;
+    // What is wrong behind the last row is seen or not, as buffers happen to end.
+    let _ = reader.finish();
     Ok(all)
+}
+
+/// Whether a third reader inflates as many bytes, whatever comes behind them.
+fn has_all(data: &[u8], bytes: usize) -> bool {
+    let flags = TINFL_FLAG_PARSE_ZLIB_HEADER | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_IGNORE_ADLER32;
+    let mut all = vec![0; bytes];
+    decompress(&mut DecompressorOxide::new(), data, &mut all, 0, flags).2 == bytes
 }
 
 fuzz_target!(|input: &[u8]| {
@@ -61,6 +73,8 @@ fuzz_target!(|input: &[u8]| {
     match (ours(&file, shape), theirs(&file)) {
         (Ok(ours), Ok(theirs)) => assert!(ours == theirs, "other rows"),
         (Err(_), Err(_)) | (Err(Fault::Malformed("the checksum of its pixels is wrong")), Ok(_)) => {}
+        // The other looks as far ahead as its buffers go, and may find what is wrong behind the last row.
+        (Ok(_), Err(_)) if has_all(data, (shape.row_bytes + 1) * height as usize) => {}
         (ours, theirs) => panic!("{:?} {:?}", ours.map(|rows| rows.len()), theirs.map(|rows| rows.len())),
     }
 });

@@ -85,9 +85,9 @@ impl<'s> Inflater<'s> {
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         if self.start == self.end {
             match self.fill(1) {
-                // The picture is there: a stream that goes on behind it, or breaks off, does it no harm.
-                Ok(()) | Err(Fault::Truncated) => {}
-                Err(fault) => return Err(fault),
+                Err(WRONG_CHECKSUM) => return Err(WRONG_CHECKSUM),
+                // The picture is there: a stream that goes on behind it, breaks off or makes no sense does it no harm.
+                Ok(()) | Err(_) => {}
             }
         }
         self.bits.finish()

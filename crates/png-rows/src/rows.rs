@@ -179,11 +179,13 @@ mod tests {
             }
         }
 
-        /// The other reader takes the same files for whole, and for broken, but for the rules that are stricter here.
+        /// The other reader takes the same files for whole, and for broken, but for the rules that are stricter here; what it refuses and is read here
+        /// has the rows that were written.
         #[test]
         fn broken_files_are_refused_as_another_reader_does(kind in 0..8_usize, width in 1..120_u32, height in 1..80_usize, level in 0..10_u8,
             style in 0..5_u8, seed: u64, at in 0.0..1.0_f64, bit in 0..8, fix: bool) {
-            let (mut file, shape) = written(KINDS[kind], width, &bytes(width as usize * height * 8, style, seed), Filter::Adaptive, level);
+            let pixels = bytes(width as usize * height * 8, style, seed);
+            let (mut file, shape) = written(KINDS[kind], width, &pixels, Filter::Adaptive, level);
             let data = file.windows(4).position(|four| four == b"IDAT").unwrap() + 4;
             let at = data + ((file.len() - data) as f64 * at) as usize;
             file[at] ^= 1_u8 << bit;
@@ -197,20 +199,24 @@ mod tests {
             let mut decoder = png::Decoder::new(std::io::Cursor::new(&file));
             decoder.ignore_checksums(false);
             let theirs = decoder.read_info().and_then(|mut reader| {
-                let mut all = vec![0; reader.output_buffer_size().unwrap()];
-                reader.next_frame(&mut all)?;
-                reader.finish()?;
-                Ok(all)
+                let mut all = Vec::new();
+                while let Some(row) = reader.next_row()? {
+                    all.extend_from_slice(row.data());
+                }
+                // What makes no sense behind the last row is seen or not, as buffers happen to end there.
+                Ok((all, reader.finish().is_ok()))
             });
             for plain in [true, false] {
                 PLAIN.set(plain);
                 let ours = read(&file, shape, 16);
                 PLAIN.set(false);
                 match (&ours, &theirs) {
-                    (Ok(ours), Ok(theirs)) => prop_assert_eq!(ours, theirs),
-                    (Err(_), Err(_)) => {}
+                    (Ok(ours), Ok((theirs, _))) => prop_assert_eq!(ours, theirs),
+                    (Err(_), Err(_) | Ok((_, false))) => {}
+                    // It looks as far ahead as its buffers go, and may find what is wrong behind the last row before that.
+                    (Ok(ours), Err(_)) => prop_assert_eq!(&ours[..], &pixels[..shape.row_bytes * shape.rows as usize]),
                     (Err(Fault::Malformed("the checksum of its pixels is wrong")), Ok(_)) => {}
-                    _ => prop_assert!(false, "{:?} {:?}", ours.map(|ours| ours.len()), theirs.as_ref().map(Vec::len)),
+                    _ => prop_assert!(false, "{:?} {:?}", ours.map(|ours| ours.len()), theirs.as_ref().map(|(all, _)| all.len())),
                 }
             }
         }
