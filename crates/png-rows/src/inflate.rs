@@ -84,10 +84,9 @@ impl<'s> Inflater<'s> {
     /// To the end of the stream, if no more bytes come, and of the file: what else the data holds is passed over unread, as other readers do.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         if self.start == self.end {
-            match self.fill(1) {
-                Err(WRONG_CHECKSUM) => return Err(WRONG_CHECKSUM),
-                // The picture is there: a stream that goes on behind it, breaks off or makes no sense does it no harm.
-                Ok(()) | Err(_) => {}
+            // The picture is there: a stream that goes on behind it, breaks off or makes no sense does it no harm.
+            if let Err(WRONG_CHECKSUM) = self.fill(1) {
+                return Err(WRONG_CHECKSUM);
             }
         }
         self.bits.finish()
