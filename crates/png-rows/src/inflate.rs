@@ -46,6 +46,8 @@ pub(crate) struct Inflater<'s> {
     summed: usize,
     /// What is still to be taken, all in all.
     left: u64,
+    /// Nothing comes behind `end` any more, for this reason.
+    fault: Option<Fault>,
 }
 
 const WRONG_CHECKSUM: Fault = Fault::Malformed("the checksum of its pixels is wrong");
@@ -65,13 +67,15 @@ impl<'s> Inflater<'s> {
             checksum: Adler32::new(),
             summed: 0,
             left: all,
+            fault: None,
         }
     }
 
     /// The next `count` bytes, at most as many as `new` was told; fewer at the stream's end. They stay until they are [taken](Self::take).
     pub(crate) fn ahead(&mut self, count: usize) -> Result<&[u8], Fault> {
         if self.end - self.start < count {
-            self.fill(self.left)?;
+            // A turn may look further than to what is wanted.
+            self.fill(self.left).or_else(|fault| if self.end - self.start < count { Err(fault) } else { Ok(()) })?;
         }
         Ok(&self.out[self.start..self.end.min(self.start + count)])
     }
@@ -94,13 +98,16 @@ impl<'s> Inflater<'s> {
 
     /// Until there is room for no more, or `wanted` are there, or the stream ends.
     fn fill(&mut self, wanted: u64) -> Result<(), Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         let keep = self.start.min(self.end.saturating_sub(WINDOW));
         self.out.copy_within(keep..self.end, 0);
         (self.start, self.end, self.summed) = (self.start - keep, self.end - keep, self.summed - keep);
         let limit = self.out.len() - SLACK;
         let limit = usize::try_from(wanted).map_or(limit, |wanted| limit.min(self.start + wanted));
         while self.end < limit && !matches!(self.state, State::Ended) {
-            self.step(limit)?;
+            self.step(limit).inspect_err(|fault| self.fault = Some(*fault))?;
         }
         self.sum();
         Ok(())
@@ -468,7 +475,8 @@ fn serial(
                 entry = codes.symbols.look(word);
             }
             if let Err(fault) = copy(out, to, length, distance) {
-                result = Err(fault);
+                // What was not written does not count.
+                (result, at) = (Err(fault), to);
                 break;
             }
             if !goes_on {

@@ -278,4 +278,36 @@ mod tests {
             Err(Fault::Malformed("a row has a filter that there is not"))
         );
     }
+
+    /// Found by fuzzing: what makes no sense lies right behind the last row, within a look or in the next block.
+    #[test]
+    fn what_makes_no_sense_behind_the_last_row_does_no_harm() {
+        let framed = |kind: &[u8; 4], body: &[u8]| {
+            let named = [kind, body].concat();
+            [&(body.len() as u32).to_be_bytes()[..], &named, &crc32fast::hash(&named).to_be_bytes()].concat()
+        };
+        let file = |width: u32, rows: u32, colour: u8, data: &[u8]| {
+            let header = [&width.to_be_bytes()[..], &rows.to_be_bytes(), &[8, colour, 0, 0, 0]].concat();
+            [b"\x89PNG\r\n\x1a\n", &framed(b"IHDR", &header)[..], &framed(b"IDAT", data), &framed(b"IEND", b"")].concat()
+        };
+        // A stored block with all of it, then a block of a kind that there is not.
+        let stored: Vec<u8> = (0..44).map(|at| if at % 11 == 0 { 0 } else { at }).collect();
+        let data = [&[0x78, 1, 0, 44, 0, 211, 255][..], &stored, &[7, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let shape = Shape { row_bytes: 10, pixel_bytes: 2, rows: 4 };
+        let wanted: Vec<u8> = stored.chunks(11).flat_map(|row| row[1..].to_vec()).collect();
+        for most in [1, 4] {
+            assert_eq!(read(&file(5, 4, 4, &data), shape, most).as_deref(), Ok(&wanted[..]), "{most}");
+        }
+        // Fixed codes: literals for eight rows of one byte, and in the same turn a copy from before the beginning.
+        let data = [
+            0x78, 0x01, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x62, 0x21, 0x62,
+            0x62, 0x00, 0x00, 0x2c, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x00, 0x00, 0x01, 0x00, 0x01, 0xff, 0x00,
+        ];
+        let shape = Shape { row_bytes: 1, pixel_bytes: 1, rows: 8 };
+        for rows_there in [7, 8, 9] {
+            let shape = Shape { rows: rows_there, ..shape };
+            let read = read(&file(1, rows_there, 0, &data), shape, 16);
+            assert_eq!(read.is_ok(), rows_there <= 8, "{rows_there}: {read:?}");
+        }
+    }
 }
