@@ -80,7 +80,9 @@ async fn every_call_of_an_upload_may_fail() {
                 }
                 assert_eq!(failing.disarm(), 1, "{step:?} {n} {fault:?}: {}", answer.text());
                 refused(&answer, fault);
-                assert_eq!(stored, before, "{step:?} {n} {fault:?}: something of a refused request was kept");
+                // The surplus copy of an earlier result may go just now, after its job's end was told; what stays too many `finish` finds.
+                let is_kept = (&stored.0, &stored.1, &stored.2) != (&before.0, &before.1, &before.2) || stored.3 > before.3;
+                assert!(!is_kept, "{step:?} {n} {fault:?}: something of a refused request was kept: {stored:?}, before {before:?}");
                 server.staging_becomes_empty().await;
                 *failures.entry(format!("{step:?}")).or_insert(0_usize) += 1;
             }
