@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::{
     domain::{Origin, span_id},
@@ -25,7 +25,6 @@ pub(crate) struct Traced {
     origin: Origin,
     /// The span its client is in.
     parent: Option<u64>,
-    method: Method,
     path: String,
     start: Instant,
 }
@@ -40,19 +39,19 @@ impl Traced {
         Some(Self {
             origin: request_id::origin(request.headers(), request.extensions())?,
             parent: request_id::traceparent(request.headers()).map(|(_, parent)| parent),
-            method: request.method().clone(),
             // As long as the longest of ours with room to spare: what waits for the collector is bounded by its number.
             path: path.chars().take(MAX_PATH_CHARS).collect(),
             start: Instant::now(),
         })
     }
 
-    /// Its span, up to the answer's head; `route` is method and pattern.
+    /// Its span, up to the answer's head; `route` is method, of those that are known, and pattern: a client may name others as long as it likes.
     pub(crate) fn answered(self, route: &str, status: StatusCode, took: Duration, problem: Option<&'static str>) -> Span {
-        let Self { origin, parent, method, path, start } = self;
+        let Self { origin, parent, path, start } = self;
+        let (method, pattern) = route.split_once(' ').unwrap_or(("", route));
         let mut facts = vec![
-            ("http.request.method", method.to_string().into()),
-            ("http.route", route.split_once(' ').map_or(route, |(_, pattern)| pattern).to_owned().into()),
+            ("http.request.method", if method == "other" { "_OTHER" } else { method }.to_owned().into()),
+            ("http.route", pattern.to_owned().into()),
             ("url.path", path.into()),
             ("http.response.status_code", u64::from(status.as_u16()).into()),
             ("pixmill.request.id", origin.request.to_string().into()),

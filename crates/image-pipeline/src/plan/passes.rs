@@ -58,7 +58,7 @@ pub(super) fn further(
     steps.extend((turn != Orientation::Upright).then_some(Step::Turn(turn)));
     let (width_px, height_px) = if turn.swaps_sides() { (shape.height_px, shape.width_px) } else { (shape.width_px, shape.height_px) };
     // Of what is trimmed only bounds are known: whether a box changes anything is decided with the picture.
-    let is_bound = steps.iter().any(|step| matches!(step, Step::Fit(fit) if fit.pass.trim.is_some()));
+    let is_bound = steps.iter().any(Step::trims);
     if fit::is_wanted(pass, width_px, height_px) || (is_bound && fit::is_asked(pass)) {
         steps.push(Step::Fit(Fit { pass: Arc::new(pass.clone()), longest_px: limits.max_side_px }));
     }

@@ -123,6 +123,11 @@ impl Step {
         matches!(self, Self::Blur(sigma) if *sigma >= stage::blur::HALVES_CHROMA)
     }
 
+    /// Whether it trims: only bounds are known of what it leaves until there is a picture.
+    pub(crate) fn trims(&self) -> bool {
+        matches!(self, Self::Fit(fit) if fit.pass.trim.is_some())
+    }
+
     /// What it will do to this picture, and to others that are to be treated like it: the same step, but for those that look at what is in the
     /// picture. They become others that no longer do; the frames of an animation all get the steps decided by its first.
     ///

@@ -181,7 +181,7 @@ impl Want {
         // left of it in any case: what is put around that is too large whatever is left.
         let mut is_bound = false;
         for step in &self.steps {
-            is_bound |= matches!(step, Step::Fit(fit) if fit.pass.trim.is_some());
+            is_bound |= step.trims();
             shape = match step {
                 Step::Fit(_) if is_bound => Shape { width_px: 1, height_px: 1, ..shape },
                 step => step.after(shape),
